@@ -1,0 +1,19 @@
+"""Quantised and approximate networks: integer arithmetic, product tables, bit-exact kernels, assignment."""
+
+from approx.assignment import Assignment as Assignment
+from approx.assignment import Choice as Choice
+from approx.capture import capture as capture
+from approx.capture import quantise as quantise
+from approx.correction import correct as correct
+from approx.network import QuantisedNetwork as QuantisedNetwork
+from approx.operands import LayerTable as LayerTable
+from approx.operands import Operands as Operands
+from approx.operands import layer_table as layer_table
+from approx.operation import Arithmetic as Arithmetic
+from approx.trace import LayerTrace as LayerTrace
+from approx.trace import load_traces as load_traces
+from approx.trace import save_traces as save_traces
+from approx.trace import trace as trace
+from approx.training import Recipe as Recipe
+from approx.training import Trainer as Trainer
+from approx.training import accuracy as accuracy

@@ -1,0 +1,134 @@
+"""From the user's module to a `QuantisedNetwork`: `torch.export`, one lowering rule per operation, BN folded.
+
+The table of rules (`approx.lowering.RULES`) is the list of what is supported. An operation without a rule is an
+error that names it; nothing is approximated by something else.
+"""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from approx.layers import QuantLayer
+from approx.lowering import RULES, Lowering, Unsupported
+from approx.network import QuantisedNetwork
+from approx.operations import QuantInput
+from approx.quantizer import Quantizer
+
+
+def export(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
+    """`torch.export` of the model in eval mode; the model is left as it was.
+
+    Args:
+        model: the user's network.
+        example: [N, C, H, W] or [N, F].
+
+    Raises:
+        ValueError: the model cannot be exported; says why in one line.
+    """
+    frozen = copy.deepcopy(model).eval()
+    try:
+        return torch.export.export(frozen, (example,))
+    except Exception as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ValueError(
+            f"{type(model).__name__} cannot be exported for inputs of shape {tuple(example.shape)}: {reason}"
+        ) from error
+
+
+def capture(model: nn.Module, example: torch.Tensor) -> QuantisedNetwork:
+    """The network as quantised operations, exact and not yet calibrated.
+
+    Args:
+        model: the user's network, one input and one output tensor; it is not changed.
+        example: an input batch [N, C, H, W] or [N, F]; its shape without N is what the network will take.
+
+    Raises:
+        ValueError: the model cannot be exported, or uses an operation without a rule (named, with its place).
+    """
+    exported = export(model, example[:1].repeat(2, *[1] * (example.dim() - 1)).cpu())
+    lowering = Lowering(_tensors(exported))
+    inputs = [
+        n for n in exported.graph.nodes if n.op == "placeholder" and n.name in exported.graph_signature.user_inputs
+    ]
+    if len(inputs) != 1:
+        raise ValueError(f"{type(model).__name__} takes {len(inputs)} inputs, expected one tensor")
+    lowering.begin(inputs[0], QuantInput("input", Quantizer()))
+    for node in exported.graph.nodes:
+        if node.op == "call_function":
+            _lower(lowering, node)
+    result = next(n for n in exported.graph.nodes if n.op == "output").args[0]
+    if len(result) != 1:
+        raise ValueError(f"{type(model).__name__} returns {len(result)} tensors, expected one")
+    return _finish(lowering, result[0], tuple(example.shape[1:]))
+
+
+def _lower(lowering: Lowering, node: fx.Node) -> None:
+    name = str(node.target).removeprefix("aten.")
+    rule = RULES.get(name)
+    try:
+        if rule is None:
+            raise Unsupported("no rule for it")
+        if name.split(".")[0].endswith("_") and len(node.all_input_nodes[0].users) > 1:
+            raise Unsupported("it changes in place a value that is read elsewhere; use the out-of-place form")
+        rule(lowering, node)
+    except Unsupported as error:
+        raise ValueError(f"operation {node.target} ({place(node)}) cannot be quantised: {error}") from error
+
+
+def place(node: fx.Node) -> str:
+    """Where in the user's model a node comes from."""
+    stack: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
+    path = [entry[0] for entry in stack.values() if entry[0]]
+    return f"in {path[-1]}" if path else f"node {node.name}"
+
+
+def _tensors(exported: torch.export.ExportedProgram) -> dict[str, tuple[str, torch.Tensor]]:
+    """Placeholder name -> (name in the user's model, value) of parameters, buffers and constants."""
+    signature = exported.graph_signature
+    names = signature.inputs_to_parameters | signature.inputs_to_buffers | signature.inputs_to_lifted_tensor_constants
+    values: dict[str, Any] = {**exported.state_dict, **exported.constants}
+    return {node: (name, values[name]) for node, name in names.items()}
+
+
+def _finish(lowering: Lowering, result: fx.Node, input_shape: tuple[int, ...]) -> QuantisedNetwork:
+    lowering.graph.output(lowering.value(result))
+    for node in reversed(lowering.graph.nodes):
+        if node.op == "call_module" and not node.users:
+            lowering.graph.erase_node(node)
+    used = {str(n.target) for n in lowering.graph.nodes if n.op == "call_module"}
+    operations = {name: op for name, op in lowering.operations.items() if name in used}
+    last = lowering.operation(result)
+    readers = [op.label for op in operations.values() if last.output in op.sources and not op.moves_only]
+    if isinstance(last, QuantInput) or readers:
+        raise ValueError(f"the network's output is also read inside it, by {readers}; give it an output of its own")
+    last.output.bits = 16
+    root: dict[str, Any] = dict(operations)
+    quantizers = {op.label: op.output for op in operations.values() if not op.moves_only}
+    if not any(isinstance(op, QuantLayer) for op in operations.values()):
+        raise ValueError("the network has no convolution or linear layer")
+    return QuantisedNetwork(fx.GraphModule(root, lowering.graph), quantizers, input_shape)
+
+
+def quantise(model: nn.Module, batches: Iterable[torch.Tensor]) -> QuantisedNetwork:
+    """Capture and calibrate: the exact 8-bit network, in INTEGER arithmetic.
+
+    Args:
+        model: the user's network.
+        batches: calibration inputs [N, C, H, W].
+
+    Raises:
+        ValueError: as `capture` and `QuantisedNetwork.calibrate`.
+    """
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("calibration needs at least one batch; the loader yielded nothing")
+
+    def chain() -> Iterable[torch.Tensor]:
+        yield first
+        yield from batches
+
+    return capture(model, first).calibrate(chain())

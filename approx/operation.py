@@ -1,0 +1,98 @@
+"""What every step of a quantised network shares: its quantizers, its arithmetic, its bounds.
+
+Three arithmetics run the same network:
+
+    FLOAT    the original real arithmetic; quantizers observe (calibration)
+    FAKE     real arithmetic on rounded values; gradients everywhere, noise can be injected (tolerance, sensitivity)
+    INTEGER  the integers of the device, through product tables; gradients straight through (retraining, accuracy)
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+
+import torch
+from torch import nn
+
+from approx.quantizer import Quantizer
+
+
+class Arithmetic(StrEnum):
+    """See the module."""
+
+    FLOAT = "float"
+    FAKE = "fake"
+    INTEGER = "integer"
+
+
+class Operation(nn.Module):
+    """A step of a quantised network. Abstract.
+
+    Tensors between operations are reals on their quantizer's grid, [N, C, H, W] or [N, F]. Quantizers belong to the
+    network and are shared by producer and consumers, so they are not registered here.
+
+    Attributes:
+        label: name in the user's model, or of the graph's node.
+        sources: quantizers of the inputs.
+        output: quantizer of the result (the source's own where values only move).
+        cap: None, or the upper bound of a fused ReLU (infinity for a plain one); the lower bound is then 0.
+    """
+
+    def __init__(self, label: str, sources: Sequence[Quantizer], output: Quantizer) -> None:
+        super().__init__()
+        self.label = label
+        self.__dict__["sources"] = tuple(sources)
+        self.__dict__["output"] = output
+        self.arithmetic = Arithmetic.FLOAT
+        self.observing = False
+        self.cap: float | None = None
+
+    sources: tuple[Quantizer, ...]
+    output: Quantizer
+
+    @property
+    def moves_only(self) -> bool:
+        """Whether the result shares the source's quantizer."""
+        return self.output is self.sources[0] if self.sources else False
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Codes between which the result is clamped."""
+        low, high = self.output.bounds
+        if self.cap is None:
+            return low, high
+        zero = int(self.output.zero_point)
+        if self.cap != float("inf"):
+            high = min(high, round(self.cap / float(self.output.scale)) + zero)
+        return zero, high
+
+    def activate(self, values: torch.Tensor) -> torch.Tensor:
+        """The fused ReLU, on reals."""
+        return values if self.cap is None else values.clamp(0.0, self.cap)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        if self.arithmetic is Arithmetic.INTEGER:
+            return self.integer(*inputs)
+        result = self.activate(self.real(*inputs))
+        if self.arithmetic is Arithmetic.FAKE:
+            return result if self.moves_only else self.output(result)
+        if self.observing and not self.moves_only:
+            self.output.observe(result)
+        return result
+
+    @abstractmethod
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The operation on reals, before the fused ReLU."""
+
+    @abstractmethod
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The operation as the device computes it, on reals that lie on the grid, straight-through gradient."""
+
+    def straight_through(self, inputs: Sequence[torch.Tensor], codes: torch.Tensor) -> torch.Tensor:
+        """Reals of `codes`, with the gradient of the real operation where it is not clamped."""
+        values = self.output.reals(codes)
+        if not torch.is_grad_enabled():
+            return values
+        low, high = ((b - int(self.output.zero_point)) * float(self.output.scale) for b in self.bounds)
+        soft = self.real(*inputs).clamp(low, high)
+        return soft + (values - soft).detach()

@@ -1,0 +1,176 @@
+"""The operations of a quantised network that need no multiplier circuit: add, pools, pad, slice, concat, flatten."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from approx.operation import Operation
+from approx.quantizer import Quantizer
+from approx.requantise import fixed_point, fixed_point_sum, requantise
+
+
+class QuantInput(Operation):
+    """Reals of the outside world -> codes."""
+
+    def __init__(self, label: str, output: Quantizer) -> None:
+        super().__init__(label, (), output)
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[0]
+
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.straight_through(inputs, self.output.codes(inputs[0].detach()))
+
+
+class QuantAdd(Operation):
+    """Sum of two tensors of one shape, each rescaled in 32 bits."""
+
+    def fixed_point(self) -> tuple[tuple[int, ...], int]:
+        """Multipliers of the two terms and their common shift."""
+        return fixed_point_sum(tuple(float(s.scale) / float(self.output.scale) for s in self.sources))
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[0] + inputs[1]
+
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        multipliers, shift = self.fixed_point()
+        total = torch.tensor(1 << (shift - 1))
+        for x, source, multiplier in zip(inputs, self.sources, multipliers, strict=True):
+            total = total + (source.codes(x.detach()) - int(source.zero_point)).to(torch.int32) * multiplier
+        codes = ((total >> shift) + int(self.output.zero_point)).clamp_(*self.bounds)
+        return self.straight_through(inputs, codes)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry of a pooling window: kernel, stride (height, width); padding (top, left, bottom, right)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def pad(self, x: torch.Tensor, value: float) -> torch.Tensor:
+        """x [N, C, H, W] with the window's padding."""
+        top, left, bottom, right = self.padding
+        return F.pad(x, (left, right, top, bottom), value=value) if any(self.padding) else x
+
+
+class QuantMaxPool(Operation):
+    """Maximum over a window; codes only move."""
+
+    def __init__(self, label: str, source: Quantizer, window: Window) -> None:
+        super().__init__(label, (source,), source)
+        self.window = window
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        padded = self.window.pad(inputs[0], -torch.inf)
+        return F.max_pool2d(padded, self.window.kernel, self.window.stride)
+
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.real(*inputs)
+
+
+class QuantAvgPool(Operation):
+    """Mean over a window; padding counts as real zero."""
+
+    def __init__(self, label: str, source: Quantizer, output: Quantizer, window: Window) -> None:
+        super().__init__(label, (source,), output)
+        self.window = window
+
+    def fixed_point(self) -> tuple[int, int]:
+        """Multiplier and shift from the window's sum of codes to the output's codes."""
+        factor = float(self.sources[0].scale) / float(self.output.scale) / float(np.prod(self.window.kernel))
+        multiplier, shift = fixed_point(np.array([factor]))
+        return int(multiplier[0]), int(shift[0])
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(self.window.pad(inputs[0], 0.0), self.window.kernel, self.window.stride)
+
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        source = self.sources[0]
+        centred = self.window.pad(source.codes(inputs[0].detach()) - int(source.zero_point), 0.0)
+        area = self.window.kernel[0] * self.window.kernel[1]
+        sums = torch.round(F.avg_pool2d(centred.double(), self.window.kernel, self.window.stride) * area)
+        multiplier, shift = (torch.tensor(v) for v in self.fixed_point())
+        codes = requantise(sums, multiplier, shift, int(self.output.zero_point), self.bounds)
+        return self.straight_through(inputs, codes)
+
+
+class QuantConcat(Operation):
+    """Tensors joined on the channel axis, each rescaled."""
+
+    def fixed_point(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Multipliers and shifts, one per tensor."""
+        scales = np.array([float(s.scale) for s in self.sources]) / float(self.output.scale)
+        multiplier, shift = fixed_point(scales)
+        return tuple(int(m) for m in multiplier), tuple(int(s) for s in shift)
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return torch.cat(inputs, 1)
+
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        parts = []
+        for x, source, multiplier, shift in zip(inputs, self.sources, *self.fixed_point(), strict=True):
+            centred = source.codes(x.detach()) - int(source.zero_point)
+            factor = torch.tensor(multiplier), torch.tensor(shift)
+            parts.append(requantise(centred, *factor, int(self.output.zero_point), self.bounds))
+        return self.straight_through(inputs, torch.cat(parts, 1))
+
+
+class _Move(Operation):
+    """Values only move or are bounded: the source's codes stay what they are."""
+
+    def __init__(self, label: str, source: Quantizer) -> None:
+        super().__init__(label, (source,), source)
+
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.activate(self.real(*inputs))
+
+
+class QuantClamp(_Move):
+    """A ReLU that could not be fused into what comes before it."""
+
+    def __init__(self, label: str, source: Quantizer, cap: float) -> None:
+        super().__init__(label, source)
+        self.cap = cap
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[0]
+
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        low, high = ((b - int(self.output.zero_point)) * float(self.output.scale) for b in self.bounds)
+        return inputs[0].clamp(low, high)
+
+
+class QuantPad(_Move):
+    """Pads with real zero; `amounts` is (before, after) for height, width, channels."""
+
+    def __init__(self, label: str, source: Quantizer, amounts: Sequence[tuple[int, int]]) -> None:
+        super().__init__(label, source)
+        self.amounts = tuple(amounts)
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        height, width, channels = self.amounts
+        return F.pad(inputs[0], (*width, *height, *channels))
+
+
+class QuantSlice(_Move):
+    """start:stop:step for height, width, channels."""
+
+    def __init__(self, label: str, source: Quantizer, slices: Sequence[slice]) -> None:
+        super().__init__(label, source)
+        self.slices = tuple(slices)
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        height, width, channels = self.slices
+        return inputs[0][:, channels, height, width]
+
+
+class QuantFlatten(_Move):
+    """[N, C, H, W] -> [N, C * H * W]."""
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return inputs[0].flatten(1)

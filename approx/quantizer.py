@@ -1,0 +1,134 @@
+"""Quantizers: what integers stand for. Activations are unsigned affine per tensor, weights per output channel.
+
+Activation ranges are calibrated: an observer keeps extremes and a random sample of what a tensor held on calibration
+data, and `Quantizer.calibrate` picks the clipping with the least mean squared error on that sample.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from approx.operands import Operands
+
+SAMPLE = 1 << 16
+CLIPS = np.linspace(0.35, 1.0, 66)
+
+
+class Quantizer(nn.Module):
+    """Codes of one activation tensor: `real = scale * (code - zero_point)`.
+
+    8-bit quantizers are unsigned (codes 0..255). The 16-bit one of a network's output is signed with zero point 0.
+    """
+
+    scale: torch.Tensor
+    zero_point: torch.Tensor
+
+    def __init__(self, bits: int = 8) -> None:
+        super().__init__()
+        self.bits = bits
+        self.register_buffer("scale", torch.tensor(0.0, dtype=torch.float64))
+        self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int64))
+        self._extremes = (0.0, 0.0)
+        self._samples: list[torch.Tensor] = []
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Smallest and largest code."""
+        return (0, 255) if self.bits == 8 else (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `calibrate` has set a scale."""
+        return bool(self.scale > 0)
+
+    def observe(self, values: torch.Tensor) -> None:
+        """Remember extremes and a random sample of a tensor seen on calibration data.
+
+        Raises:
+            ValueError: the tensor holds NaN or infinity.
+        """
+        flat = values.detach().flatten()
+        low, high = (float(v) for v in torch.aminmax(flat))
+        if not np.isfinite([low, high]).all():
+            raise ValueError("calibration saw NaN or infinite activations; check the data and the network's weights")
+        self._extremes = (min(low, self._extremes[0]), max(high, self._extremes[1]))
+        picks = torch.randint(len(flat), (min(SAMPLE // 4, len(flat)),), generator=torch.Generator().manual_seed(0))
+        self._samples.append(flat[picks])
+
+    def calibrate(self) -> None:
+        """Set scale and zero point from what was observed; forgets the observations.
+
+        Raises:
+            ValueError: nothing was observed.
+        """
+        if not self._samples:
+            raise ValueError(
+                "a quantizer has seen no calibration data; run calibration batches through the network first"
+            )
+        low, high = self._extremes
+        if self.bits != 8:
+            self._set(2.0 * max(-low, high, 1e-6) / self.bounds[1], 0)
+        else:
+            sample = torch.cat(self._samples).double().numpy()
+            if len(sample) > SAMPLE:
+                sample = np.random.default_rng(0).choice(sample, SAMPLE, replace=False)
+            self._set(*_least_squares_range(sample, low, high))
+        self._extremes, self._samples = (0.0, 0.0), []
+
+    def _set(self, scale: float, zero_point: int) -> None:
+        # float32 precision, so that every back end reads the same number
+        self.scale.fill_(float(np.float32(scale)))
+        self.zero_point.fill_(zero_point)
+
+    def codes(self, values: torch.Tensor) -> torch.Tensor:
+        """Real values -> codes, as floats holding integers."""
+        scaled = values / self.scale.to(values.dtype)
+        return torch.round(scaled).add_(int(self.zero_point)).clamp_(*self.bounds)
+
+    def reals(self, codes: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Codes -> real values."""
+        return (codes - int(self.zero_point)).to(dtype).mul_(self.scale.to(dtype))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Fake quantisation: rounds to the grid, gradient straight through inside the range."""
+        low, high = ((b - int(self.zero_point)) * float(self.scale) for b in self.bounds)
+        inside = values.clamp(low, high)
+        return inside + (self.reals(self.codes(values.detach())) - inside).detach()
+
+
+def _least_squares_range(sample: npt.NDArray[np.float64], low: float, high: float) -> tuple[float, int]:
+    """Scale and zero point of the clipped range [low, high] * t with the least squared error on the sample."""
+    best = (np.inf, 1.0, 0)
+    for clip in CLIPS:
+        scale = max((high - low) * clip / 255.0, 1e-9)
+        zero = int(np.clip(np.rint(-low * clip / scale), 0, 255))
+        restored = (np.clip(np.rint(sample / scale) + zero, 0, 255) - zero) * scale
+        best = min(best, (float(np.mean((restored - sample) ** 2)), scale, zero))
+    return best[1], best[2]
+
+
+def quantise_weight(
+    weight: torch.Tensor, operands: Operands, smallest_scale: torch.Tensor | float = 1e-12
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Real weights -> integers, per output channel.
+
+    Args:
+        weight: float [O, ...].
+        operands: weight coding.
+        smallest_scale: float or [O]; keeps a channel of tiny weights from an overflowing integer bias.
+
+    Returns:
+        values int16 [O, ...], scale float64 [O], zero int64 [O] with `weight = scale * (values - zero)`.
+    """
+    flat = weight.detach().flatten(1).double()
+    floor = torch.as_tensor(smallest_scale, dtype=torch.float64)
+    if operands is Operands.AFFINE:
+        low, high = flat.amin(1).clamp(max=0.0), flat.amax(1).clamp(min=0.0)
+        scale = torch.maximum((high - low) / 255.0, floor)
+        zero = torch.round(-low / scale).clamp(0, 255)
+    else:
+        scale = torch.maximum(flat.abs().amax(1) / operands.highest, floor)
+        zero = torch.zeros_like(scale)
+    values = torch.round(flat / scale[:, None]).add_(zero[:, None]).clamp_(operands.lowest, operands.highest)
+    return values.to(torch.int16).view(weight.shape), scale, zero.to(torch.int64)

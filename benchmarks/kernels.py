@@ -1,0 +1,186 @@
+"""Table convolutions against torch's fp32 convolution of the same shape, in the same run.
+
+    python -m benchmarks.kernels [--quick] [--json FILE]
+
+Times run from uint8 codes to int32 sums: argument checks, padding and building the row tables are inside.
+Codes look like activations after a ReLU (half of them near zero), weights are normal. "any table" holds
+random entries over all 16 bits; "15-bit rows" is an approximate 8-bit product of |weight| <= 127, whose rows
+can be added in pairs. For an AVX2-only machine set ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2: both
+sides then stay on AVX2.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from approx import tvm_adapter
+from approx.kernels import table_conv2d, table_matmul
+from benchmarks._report import Row, at_least, at_most, interleaved, publish
+
+LAYERS = {
+    "ResNet-20 128x16x32x32": (128, 16, 32),
+    "ResNet-20 128x32x16x16": (128, 32, 16),
+    "ResNet-20 128x64x8x8": (128, 64, 8),
+    "ResNet-18 4x64x56x56": (4, 64, 56),
+    "ResNet-18 16x256x14x14": (16, 256, 14),
+}
+# (O >= 32, O = 16): times of fp32 to stay below, by instruction set and by whether rows can be paired
+GOALS = {("x86-64-v4", False): (1.4, 2.2), ("x86-64-v4", True): (1.15, 1.8)}
+AVX2_GOALS = (1.8, 2.1)
+ZERO_POINT = 3
+
+
+def tables() -> dict[str, torch.Tensor]:
+    """Layer tables int32 [255, 256] with table[0][0] != 0."""
+    generator = torch.Generator().manual_seed(1)
+    wide = torch.randint(-32768, 32768, (255, 256), generator=generator, dtype=torch.int32)
+    weight, code = torch.arange(-127, 128)[:, None], torch.arange(256)
+    truncated = weight.sign() * ((weight.abs() * code) // 8 * 8 + 4)
+    return {"any table": wide, "15-bit rows": truncated.int()}
+
+
+def operands(images: int, channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes u8 [N, H, W, C] and 3x3 weight indices int16 [C, 3, 3, C]."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(images, size, size, channels, generator=generator) * 40
+    weights = torch.randn(channels, 3, 3, channels, generator=generator) * 36
+    codes = (values.relu() + ZERO_POINT).clamp(0, 255).to(torch.uint8)
+    return codes, (weights.round().clamp(-127, 127) + 127).to(torch.int16)
+
+
+def layer_rows(rounds: int, threads: int) -> Iterator[Row]:
+    """Ratio to fp32 of every layer and table, on the current number of threads."""
+    isa = tvm_adapter.host_isa()
+    for layer, (images, channels, size) in LAYERS.items():
+        codes, index = operands(images, channels, size)
+        image = torch.randn(images, channels, size, size).to(memory_format=torch.channels_last)
+        kernel = torch.randn(channels, channels, 3, 3).to(memory_format=torch.channels_last)
+        for name, table in tables().items():
+            goals = GOALS.get((isa, name == "15-bit rows"), AVX2_GOALS)
+            result = interleaved(
+                partial(table_conv2d, codes, index, table, padding=(1, 1, 1, 1), pad_code=ZERO_POINT),
+                partial(F.conv2d, image, kernel, padding=1),
+                rounds,
+            )
+            yield at_most(
+                f"{layer} 3x3, {name}, {isa}, {threads} thread{'s' * (threads > 1)}",
+                result.ratio,
+                "x fp32",
+                goals[channels == 16],
+                f"torch F.conv2d fp32 channels_last {result.peer * 1e3:.2f} ms; ours {result.ours * 1e3:.2f} ms",
+            )
+
+
+def thread_rows(rounds: int) -> Iterator[Row]:
+    """How much faster two threads are than one."""
+    if (os.cpu_count() or 1) < 2:
+        return
+    codes, index = operands(*LAYERS["ResNet-18 4x64x56x56"])
+    table = tables()["any table"]
+
+    def run(threads: int) -> None:
+        torch.set_num_threads(threads)
+        table_conv2d(codes, index, table, padding=(1, 1, 1, 1), pad_code=ZERO_POINT)
+
+    before = torch.get_num_threads()
+    result = interleaved(lambda: run(1), lambda: run(2), rounds)
+    torch.set_num_threads(before)
+    yield at_least("two threads, ResNet-18 4x64x56x56, any table", result.ratio, "x one thread", 1.7)
+
+
+def small_rows(rounds: int) -> Iterator[Row]:
+    """Cases that do not pay for row tables."""
+    table = tables()["any table"]
+    codes, index = operands(16, 64, 16)
+    depthwise = index[:, :, :, :1].contiguous()
+    image, kernel = torch.randn(16, 64, 16, 16).to(memory_format=torch.channels_last), torch.randn(64, 1, 3, 3)
+    result = interleaved(
+        lambda: table_conv2d(codes, depthwise, table, padding=(1, 1, 1, 1), groups=64, pad_code=ZERO_POINT),
+        lambda: F.conv2d(image, kernel, padding=1, groups=64),
+        rounds,
+    )
+    peer = f"torch F.conv2d fp32 {result.peer * 1e3:.2f} ms; ours {result.ours * 1e3:.2f} ms"
+    yield Row("depthwise 16x64x16x16 3x3, gather kernel", result.ratio, "x fp32", peer=peer)
+    vector, weights = torch.randint(0, 256, (1, 512), dtype=torch.uint8), torch.randint(0, 255, (1000, 512)).short()
+    left, right = torch.randn(1, 512), torch.randn(1000, 512)
+    result = interleaved(lambda: table_matmul(vector, weights, table), lambda: F.linear(left, right), rounds)
+    peer = f"torch F.linear fp32 {result.peer * 1e3:.3f} ms; ours {result.ours * 1e3:.3f} ms"
+    yield Row("linear 1x512 -> 1000, gather kernel", result.ratio, "x fp32", peer=peer)
+
+
+_FIRST_CALL = """
+import time
+import torch
+from approx.kernels import table_matmul
+codes = torch.zeros(4096, 64, dtype=torch.uint8)
+index = torch.zeros(64, 64, dtype=torch.int16)
+table = torch.ones(1, 256, dtype=torch.int32)
+start = time.perf_counter()
+table_matmul(codes, index, table)
+first = time.perf_counter() - start
+start = time.perf_counter()
+table_matmul(codes, index, table)
+print(first - (time.perf_counter() - start))
+"""
+
+
+def start_rows() -> Iterator[Row]:
+    """What the first call of a process costs more than the second, without and with the disk cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "PICOJOULE_CACHE": folder}
+
+        def first_call() -> float:
+            output = subprocess.run(
+                [sys.executable, "-c", _FIRST_CALL], env=environment, check=True, capture_output=True, text=True
+            )
+            return float(output.stdout)
+
+        yield at_most("first use of a kernel: import TVM, compile, link", first_call(), "s", 2)
+        yield at_most("first use in a second process, from the disk cache", first_call() * 1e3, "ms", 50)
+
+
+def check() -> None:
+    """Compares one image of every layer with an fp64 convolution; the exact product makes that possible.
+
+    Raises:
+        AssertionError: a kernel is wrong, so its time means nothing.
+    """
+    table = (torch.arange(-127, 128)[:, None] * torch.arange(256)).int()
+    for layer, (_, channels, size) in LAYERS.items():
+        codes, index = operands(1, channels, size)
+        padded = F.pad(codes.permute(0, 3, 1, 2).double(), (1, 1, 1, 1), value=ZERO_POINT)
+        expected = F.conv2d(padded, index.permute(0, 3, 1, 2).double() - 127).permute(0, 2, 3, 1).int()
+        assert torch.equal(table_conv2d(codes, index, table, padding=(1, 1, 1, 1), pad_code=ZERO_POINT), expected), (
+            layer
+        )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="3 rounds a case instead of 31")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
+    arguments = parser.parse_args()
+    rounds = 3 if arguments.quick else 31
+    rows: list[Row] = []
+    with torch.inference_mode():
+        check()
+        for threads in range(1, min(2, os.cpu_count() or 1) + 1):
+            torch.set_num_threads(threads)
+            rows += layer_rows(rounds, threads)
+        torch.set_num_threads(1)
+        rows += [*thread_rows(rounds), *small_rows(rounds)]
+    rows += start_rows()
+    publish("benchmarks.kernels", rows, arguments.json)
+
+
+if __name__ == "__main__":
+    main()

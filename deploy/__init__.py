@@ -1,0 +1,1 @@
+"""From a quantised network to devices: integer program, back ends, targets, golden vectors, energy."""

@@ -1,0 +1,170 @@
+"""From a `QuantisedNetwork` to its integer `Program`: one small builder per operation, nothing computed twice."""
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from torch import fx
+
+from approx import QuantisedNetwork
+from approx.layers import QuantConv2d, QuantLayer, QuantLinear, exact_accumulator_bound
+from approx.operation import Arithmetic, Operation
+from approx.operations import (
+    QuantAdd,
+    QuantAvgPool,
+    QuantClamp,
+    QuantConcat,
+    QuantFlatten,
+    QuantInput,
+    QuantMaxPool,
+    QuantPad,
+    QuantSlice,
+)
+from deploy import program as p
+
+Three = tuple[int, int, int]
+
+
+def build(network: QuantisedNetwork, name: str = "network") -> p.Program:
+    """The integer program that computes exactly what the network computes in INTEGER arithmetic.
+
+    Args:
+        network: calibrated.
+        name: kept in the program's metadata.
+
+    Raises:
+        ValueError: the network is not calibrated, or an accumulator could leave 32 bits (the layer is named).
+    """
+    shapes = _shapes(network)
+    tensors: dict[str, p.TensorSpec] = {}
+    operations: list[p.Operation] = []
+    result = ""
+    for node in network.graph_module.graph.nodes:
+        if node.op == "output":
+            result = cast(str, cast(fx.Node, node.args[0]).target)
+        if node.op != "call_module":
+            continue
+        operation = cast(Operation, network.graph_module.get_submodule(node.target))
+        tensors[node.target] = _spec(operation, shapes[node.target])
+        inputs = tuple(cast(str, cast(fx.Node, a).target) for a in node.args)
+        if not isinstance(operation, QuantInput):
+            operations.append(BUILDERS[type(operation)](operation, (node.target, inputs, node.target)))
+    return p.Program(tensors, tuple(operations), "input", result, {"name": name})
+
+
+def _shapes(network: QuantisedNetwork) -> dict[str, tuple[int, ...]]:
+    """Shape of every operation's result, channels last, without the batch."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    class Watch(fx.Interpreter):
+        def call_module(self, target: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+            result = super().call_module(target, args, kwargs)  # type: ignore[arg-type]
+            assert isinstance(result, torch.Tensor)
+            channels, *spatial = result.shape[1:]
+            found[str(target)] = (*spatial, channels)
+            return result
+
+    with torch.no_grad(), network.using(Arithmetic.FLOAT):
+        Watch(network.graph_module).run(torch.zeros(1, *network.input_shape))
+    return found
+
+
+def _spec(operation: Operation, shape: tuple[int, ...]) -> p.TensorSpec:
+    quantizer = operation.output
+    if not quantizer.calibrated:
+        raise ValueError(f"operation {operation.label!r} is not calibrated; quantise the network with calibration data")
+    dtype = "uint8" if quantizer.bits == 8 else "int16"
+    return p.TensorSpec(shape, dtype, float(quantizer.scale), int(quantizer.zero_point))
+
+
+Place = tuple[str, tuple[str, ...], str]
+
+
+def _weights(layer: QuantLayer) -> p.IntegerWeights:
+    bound = exact_accumulator_bound(layer)
+    if bound >= 2**31:
+        raise ValueError(
+            f"layer {layer.label!r} could reach {bound:.3g} in its accumulator, 32 bits hold 2^31; split it"
+        )
+    numbers = layer.integers()
+    values = numbers.values.numpy()
+
+    def int32(values: torch.Tensor) -> p.Int32:
+        return values.numpy().astype(np.int32)
+
+    return p.IntegerWeights(
+        values=np.ascontiguousarray(values.transpose(0, 2, 3, 1)) if values.ndim == 4 else values,
+        weight_zero=int32(numbers.weight_zero),
+        bias=int32(numbers.bias + numbers.constant),
+        multiplier=int32(numbers.multiplier),
+        shift=int32(numbers.shift),
+        table=None if layer.table is None else layer.table.values,
+        offset=-layer.operands.lowest,
+        circuit=layer.circuit,
+        operands=layer.operands.value,
+    )
+
+
+def _conv2d(operation: Operation, place: Place) -> p.Operation:
+    conv = cast(QuantConv2d, operation)
+    g, (low, high) = conv.geometry, conv.bounds
+    return p.Conv2d(*place, _weights(conv), g.stride, g.padding, g.dilation, g.groups, low, high)
+
+
+def _linear(operation: Operation, place: Place) -> p.Operation:
+    return p.Linear(*place, _weights(cast(QuantLinear, operation)), *operation.bounds)
+
+
+def _add(operation: Operation, place: Place) -> p.Operation:
+    multipliers, shift = cast(QuantAdd, operation).fixed_point()
+    return p.Add(*place, (multipliers[0], multipliers[1]), shift, *operation.bounds)
+
+
+def _max_pool2d(operation: Operation, place: Place) -> p.Operation:
+    window = cast(QuantMaxPool, operation).window
+    return p.MaxPool2d(*place, window.kernel, window.stride, window.padding)
+
+
+def _avg_pool2d(operation: Operation, place: Place) -> p.Operation:
+    pool = cast(QuantAvgPool, operation)
+    return p.AvgPool2d(
+        *place, pool.window.kernel, pool.window.stride, pool.window.padding, *pool.fixed_point(), *pool.bounds
+    )
+
+
+def _clamp(operation: Operation, place: Place) -> p.Operation:
+    return p.Clamp(*place, *operation.bounds)
+
+
+def _pad(operation: Operation, place: Place) -> p.Operation:
+    height, width, channels = cast(QuantPad, operation).amounts
+    return p.Pad(*place, (height, width, channels))
+
+
+def _slice(operation: Operation, place: Place) -> p.Operation:
+    slices = cast(QuantSlice, operation).slices
+    parts = (tuple(getattr(s, key) for s in slices) for key in ("start", "stop", "step"))
+    return p.Slice(*place, *(cast(Three, part) for part in parts))
+
+
+def _concat(operation: Operation, place: Place) -> p.Operation:
+    return p.Concat(*place, *cast(QuantConcat, operation).fixed_point())
+
+
+def _flatten(operation: Operation, place: Place) -> p.Operation:
+    return p.Flatten(*place)
+
+
+BUILDERS: dict[type[Operation], Callable[[Operation, Place], p.Operation]] = {
+    QuantConv2d: _conv2d,
+    QuantLinear: _linear,
+    QuantAdd: _add,
+    QuantMaxPool: _max_pool2d,
+    QuantAvgPool: _avg_pool2d,
+    QuantClamp: _clamp,
+    QuantPad: _pad,
+    QuantSlice: _slice,
+    QuantConcat: _concat,
+    QuantFlatten: _flatten,
+}

@@ -1,0 +1,1 @@
+"""Emission of portable C: packed tables and weights, the memory plan, and the C text of every kernel."""

@@ -1,0 +1,224 @@
+"""`LayerWorkload`: how much a convolution or linear layer has to do, from a float network or a `Program`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from deploy.program import Conv2d, Linear, Program
+
+ACTIVATION_BITS = 8
+WEIGHT_BITS = 8
+
+
+@dataclass(frozen=True)
+class LayerWorkload:
+    """Work of one layer for one image. Padding positions count as multiplications, as in published counts.
+
+    Attributes:
+        name: the user's module name, e.g. "layer1.0.conv1".
+        kind: "conv2d" or "linear".
+        fan_in: products per output value, I / groups * kh * kw.
+        channels: output channels O.
+        groups: convolution groups (channels = groups: depthwise); 1 for linear layers.
+        positions: output values per channel, Ho * Wo (linear on [N, T, F]: T).
+        inputs: input elements, without padding.
+        weight_bits: bits that store one weight.
+    """
+
+    name: str
+    kind: str
+    fan_in: int
+    channels: int
+    groups: int
+    positions: int
+    inputs: int
+    weight_bits: int = WEIGHT_BITS
+
+    def __post_init__(self) -> None:
+        for key in ("fan_in", "channels", "groups", "positions", "inputs", "weight_bits"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"layer {self.name!r}: {key} must be at least 1, got {getattr(self, key)}")
+        if self.channels % self.groups:
+            raise ValueError(
+                f"layer {self.name!r}: {self.channels} output channels do not split into {self.groups} groups"
+            )
+
+    @property
+    def macs(self) -> int:
+        """Multiplications, and as many additions."""
+        return self.outputs * self.fan_in
+
+    @property
+    def outputs(self) -> int:
+        """Output elements."""
+        return self.positions * self.channels
+
+    @property
+    def weights(self) -> int:
+        """Weights, without bias."""
+        return self.channels * self.fan_in
+
+
+def workloads_of_module(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[LayerWorkload, ...]:
+    """Workloads of a float network, in execution order, from `torch.export`'s graph. Needs no data.
+
+    A module that is applied several times is one workload with all its positions. Operations without
+    multiply-accumulates (activations, pooling, batch normalisation, reshaping, element-wise arithmetic) are
+    passed over.
+
+    Args:
+        model: any exportable module; its training flags are restored.
+        input_shape: of one image, (C, H, W) or (F,), without the batch.
+
+    Raises:
+        ValueError: the network has an operation whose work is not known (e.g. a matrix product of
+            activations, a transposed convolution); names the operation and its module.
+    """
+    program = _export(model, input_shape)
+    parameters = program.graph_signature.inputs_to_parameters
+    found: dict[str, LayerWorkload] = {}
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            continue
+        operation = str(node.target)
+        if operation in _RULES:
+            workload = _RULES[operation](node, _layer_name(node, parameters))
+            found[workload.name] = _merge(found.get(workload.name), workload)
+        elif not _is_free(operation):
+            raise ValueError(
+                f"operation {operation!r} in module {_module_path(node) or '(top)'!r}: MACs not known; "
+                f"counted are {sorted(_RULES)}. Replace it, or account for the rest alone"
+            )
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no convolution or linear layer to account for")
+    return tuple(found.values())
+
+
+def workloads_of_program(program: Program) -> tuple[LayerWorkload, ...]:
+    """Workloads of a program's convolution and linear operations, in execution order, by name."""
+    return tuple(
+        _program_workload(operation, program)
+        for operation in program.operations
+        if isinstance(operation, Conv2d | Linear)
+    )
+
+
+def _program_workload(operation: Conv2d | Linear, program: Program) -> LayerWorkload:
+    values = operation.weights.values
+    channels = values.shape[0]
+    return LayerWorkload(
+        name=operation.name,
+        kind="conv2d" if isinstance(operation, Conv2d) else "linear",
+        fan_in=int(prod(values.shape[1:])),
+        channels=channels,
+        groups=operation.groups if isinstance(operation, Conv2d) else 1,
+        positions=program.tensors[operation.output].size // channels,
+        inputs=program.tensors[operation.inputs[0]].size,
+        weight_bits=9 if operation.weights.operands == "sign-magnitude-9" else WEIGHT_BITS,
+    )
+
+
+def _export(model: nn.Module, input_shape: tuple[int, ...]) -> torch.export.ExportedProgram:
+    """The network's graph on one zero image, in evaluation mode."""
+    training = [module for module in model.modules() if module.training]
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    image = torch.zeros((1, *input_shape), dtype=like.dtype, device=like.device)
+    model.eval()
+    try:
+        return torch.export.export(model, (image,))
+    except Exception as error:
+        raise ValueError(
+            f"{type(model).__name__} cannot be exported for one image of shape {tuple(input_shape)}: {error}"
+        ) from error
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _module_path(node: fx.Node) -> str:
+    """Dotted name of the innermost module that issued a node ("" for the top)."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return str(list(stack.values())[-1][0]) if stack else ""
+
+
+def _layer_name(node: fx.Node, parameters: dict[str, str]) -> str:
+    """Name of the layer: its weight parameter's, without ".weight"; else the module that issued the node."""
+    weight = node.args[1]
+    name = parameters.get(weight.name, "") if isinstance(weight, fx.Node) else ""
+    name = name.removesuffix(".weight") or _module_path(node)
+    if not name:
+        raise ValueError(
+            f"operation {node.target} has weights that belong to no named module; use nn.Conv2d or nn.Linear"
+        )
+    return name
+
+
+def _shape(node: Any) -> tuple[int, ...]:
+    return tuple(int(extent) for extent in node.meta["val"].shape)
+
+
+def _conv2d(node: fx.Node, name: str) -> LayerWorkload:
+    channels, per_group, *kernel = _shape(node.args[1])
+    shape_in, shape_out = _shape(node.args[0]), _shape(node)
+    return LayerWorkload(
+        name=name,
+        kind="conv2d",
+        fan_in=per_group * prod(kernel),
+        channels=channels,
+        groups=shape_in[1] // per_group,
+        positions=prod(shape_out[2:]) * shape_out[0],
+        inputs=prod(shape_in),
+    )
+
+
+def _linear(node: fx.Node, name: str) -> LayerWorkload:
+    channels, fan_in = _shape(node.args[1])
+    shape_in = _shape(node.args[0])
+    return LayerWorkload(
+        name=name,
+        kind="linear",
+        fan_in=fan_in,
+        channels=channels,
+        groups=1,
+        positions=prod(shape_in[:-1]),
+        inputs=prod(shape_in),
+    )
+
+
+def _merge(earlier: LayerWorkload | None, later: LayerWorkload) -> LayerWorkload:
+    """One workload of a module applied again: the same weights, more positions."""
+    if earlier is None:
+        return later
+    return replace(earlier, positions=earlier.positions + later.positions, inputs=earlier.inputs + later.inputs)
+
+
+_RULES: dict[str, Callable[[fx.Node, str], LayerWorkload]] = {
+    "aten.conv2d.default": _conv2d,
+    "aten.conv2d.padding": _conv2d,
+    "aten.linear.default": _linear,
+}
+
+# Operations without multiply-accumulates, by ATen name without overload. Anything absent is refused by name.
+_FREE_NAMES = """
+    relu relu6 hardtanh clamp clamp_min leaky_relu elu gelu silu sigmoid tanh hardswish hardsigmoid mish
+    softmax log_softmax batch_norm layer_norm group_norm instance_norm dropout feature_dropout alpha_dropout
+    max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d max_pool2d_with_indices mean sum amax
+    add sub mul div neg pow sqrt exp maximum minimum where
+    flatten unflatten view reshape _unsafe_view squeeze unsqueeze permute transpose t contiguous clone alias
+    detach expand repeat slice select narrow split split_with_sizes chunk cat concat stack pad constant_pad_nd
+    channel_shuffle pixel_shuffle pixel_unshuffle upsample_nearest2d upsample_bilinear2d
+    to _to_copy _assert_tensor_metadata type_as lift_fresh_copy
+    zeros ones zeros_like ones_like full full_like arange empty new_zeros
+"""
+_FREE = frozenset(_FREE_NAMES.split())
+
+
+def _is_free(operation: str) -> bool:
+    """Whether an operation, e.g. "aten.relu_.default", has no MACs; also `getitem` of a tuple."""
+    if operation.startswith("aten."):
+        return operation.split(".")[1].removesuffix("_") in _FREE
+    return "getitem" in operation

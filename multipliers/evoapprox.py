@@ -1,0 +1,165 @@
+"""Reads EvoApproxLib multipliers from a ``.npz`` (product tables) and ``.csv`` (published figures) pair.
+
+EvoApproxLib: Mrazek, Hrbacek, Vasicek, Sekanina, "EvoApprox8b", DATE 2017, and the later "lite" releases
+    (MIT). The published error figures are never trusted: they are recomputed from the table and compared.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from multipliers.library import Library
+from multipliers.multiplier import Multiplier
+from multipliers.provenance import Provenance
+
+EXACT_ENERGY_PJ = 0.2
+"""Energy of an exact 8-bit integer multiplication, 45 nm, 0.9 V (Horowitz, ISSCC 2014; read second-hand)."""
+
+KNOWN_MISPRINTS = frozenset({("mul8s_1KRC", "mae")})
+"""Published figures known to be truncated, not rounded: MAE of mul8s_1KRC is printed 36, it is 36.535."""
+
+_COLUMNS = (
+    ("mae", "mae", 1.0),
+    ("wce", "wce", 1.0),
+    ("wcre_percent", "wcre", 100.0),
+    ("ep_percent", "ep", 100.0),
+    ("mre_percent", "mre", 100.0),
+    ("mse", "mse", 1.0),
+)
+
+
+def load_evoapprox(folder: str | Path) -> Library:
+    """Load every EvoApproxLib pair ``X.npz`` + ``X.csv`` of a folder.
+
+    Args:
+        folder: holds the pair. The CSV has the columns name, signed, bits ("8x8"), power_mw, area_um2,
+            delay_ns, mae, wce, wcre_percent, ep_percent, mre_percent, mse; the ``.npz`` one integer table
+            [2**width_a, 2**width_b] per name.
+
+    Returns:
+        the circuits in the order of the CSV. ``energy_relative`` is the published PDK45 power divided by that
+        of the exact circuit with the same signedness in the same CSV; ``energy_pj`` is that times 0.2 pJ.
+
+    Raises:
+        ValueError: if a file is missing or malformed, or a published error figure contradicts the table.
+    """
+    folder = Path(folder)
+    pairs = [path for path in sorted(folder.glob("*.csv")) if path.with_suffix(".npz").is_file()]
+    if not pairs:
+        raise ValueError(f"{folder}: expected an EvoApproxLib pair X.csv + X.npz, found none")
+    return Library(multiplier for path in pairs for multiplier in _load_pair(path))
+
+
+def _load_pair(path: Path) -> list[Multiplier]:
+    rows = _read_rows(path)
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as data:
+        missing = [row["name"] for row in rows if row["name"] not in data]
+        if missing:
+            raise ValueError(f"{path.with_suffix('.npz')}: no table for {', '.join(missing)} listed in {path.name}")
+        tables = {row["name"]: data[row["name"]] for row in rows}
+    reference = {row["signed"]: _exact_power_mw(path, rows, row["signed"]) for row in rows}
+    return [_multiplier(path, row, tables[row["name"]], reference[row["signed"]]) for row in rows]
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        expected = {
+            "name",
+            "signed",
+            "bits",
+            "power_mw",
+            "area_um2",
+            "delay_ns",
+            *(c for c, _, _ in _COLUMNS),
+        }
+        absent = sorted(expected - set(reader.fieldnames or ()))
+        if absent:
+            raise ValueError(f"{path}: missing column(s) {', '.join(absent)}")
+        rows = list(reader)
+    for number, row in enumerate(rows, start=2):
+        if any(row[column] in (None, "") for column in expected):
+            raise ValueError(f"{path}, line {number}: incomplete row {row['name']!r}")
+        if row["signed"] not in ("0", "1"):
+            raise ValueError(f"{path}, line {number}: signed must be 0 or 1, got {row['signed']!r}")
+    return rows
+
+
+def _exact_power_mw(path: Path, rows: list[dict[str, str]], signed: str) -> float:
+    powers = [_number(path, row, "power_mw") for row in rows if row["signed"] == signed and float(row["wce"]) == 0]
+    if not powers or min(powers) <= 0:
+        kind = "signed" if signed == "1" else "unsigned"
+        raise ValueError(f"{path}: no exact {kind} circuit (wce 0, power > 0) to relate power to")
+    return min(powers)
+
+
+def _multiplier(path: Path, row: Mapping[str, str], table: np.ndarray, exact_power_mw: float) -> Multiplier:
+    widths = row["bits"].split("x")
+    if len(widths) != 2 or not all(width.isdigit() for width in widths):
+        raise ValueError(f"{path}, '{row['name']}': bits must read like '8x8', got {row['bits']!r}")
+    relative = _number(path, row, "power_mw") / exact_power_mw
+    multiplier = Multiplier(
+        name=row["name"],
+        table=table,
+        signed=row["signed"] == "1",
+        width_a=int(widths[0]),
+        width_b=int(widths[1]),
+        energy_pj=relative * EXACT_ENERGY_PJ,
+        energy_relative=relative,
+        area_um2=_number(path, row, "area_um2"),
+        delay_ns=_number(path, row, "delay_ns"),
+        provenance=Provenance(
+            source=f"EvoApproxLib ({path.stem}), published PDK45 power, area and delay",
+            node="45 nm, 0.9 V",
+            method=(
+                "energy_relative = published PDK45 power / power of the exact circuit of the same "
+                f"signedness; energy_pj = energy_relative x {EXACT_ENERGY_PJ} pJ (45 nm int8 multiplication, "
+                "Horowitz ISSCC 2014). "
+                "The absolute scale dominates the uncertainty; ratios are as printed (2 to 3 digits)"
+            ),
+            uncertainty=0.3,
+        ),
+    )
+    _verify(path, row, multiplier)
+    return multiplier
+
+
+def _verify(path: Path, row: Mapping[str, str], multiplier: Multiplier) -> None:
+    """Compare the published error figures with those of the table, within printed rounding."""
+    statistics = multiplier.statistics()
+    for column, field, scale in _COLUMNS:
+        printed = _number(path, row, column)
+        actual = getattr(statistics, field) * scale
+        if abs(actual - printed) <= _half_unit(row[column]) + 1e-9 * abs(actual):
+            continue
+        if (multiplier.name, column) in KNOWN_MISPRINTS and math.floor(actual) == printed:
+            continue
+        raise ValueError(
+            f"{path}, '{multiplier.name}': published {column} is {row[column]}, the table gives "
+            f"{actual:.6g}; wrong table, operand order or release (names are not stable across releases)"
+        )
+
+
+def _half_unit(text: str) -> float:
+    """Half a unit in the last printed place.
+
+    '12.0' counts as '12' (the CSV holds floats), and nothing is printed with more than eight significant
+    digits (the MSE of mul8u_E9R, 471649806.25, is printed 471649810). A printed zero claims exactness.
+    """
+    value = abs(float(text))
+    if value == 0:
+        return 0.0
+    decimals = text.partition(".")[2].rstrip("0")
+    return 0.5 * 10.0 ** max(-len(decimals), math.floor(math.log10(value)) - 7)
+
+
+def _number(path: Path, row: Mapping[str, str], column: str) -> float:
+    try:
+        return float(row[column])
+    except ValueError:
+        raise ValueError(f"{path}, '{row['name']}': {column} must be a number, got {row[column]!r}") from None

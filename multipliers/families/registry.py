@@ -1,0 +1,75 @@
+"""Families by name, and circuits by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from multipliers.families._base import Family
+from multipliers.families.broken_array import BrokenArray
+from multipliers.families.drum import Drum
+from multipliers.families.exact import Exact, ExactSigned
+from multipliers.families.mitchell import Mitchell
+from multipliers.families.perforated import Perforated
+from multipliers.families.sign_magnitude import SignMagnitude
+from multipliers.families.truncated import TruncatedColumns, TruncatedOperands
+from multipliers.families.truncated_signed import TruncatedColumnsSigned, TruncatedOperandsSigned
+from multipliers.families.underdesigned import Underdesigned
+
+_FAMILIES: tuple[type[Family], ...] = (
+    Exact,
+    ExactSigned,
+    TruncatedColumns,
+    TruncatedColumnsSigned,
+    TruncatedOperands,
+    TruncatedOperandsSigned,
+    BrokenArray,
+    Perforated,
+    Underdesigned,
+    Drum,
+    Mitchell,
+    SignMagnitude,
+)
+
+FAMILIES: Mapping[str, type[Family]] = MappingProxyType({family.family: family for family in _FAMILIES})
+"""Every family by registry name."""
+
+_NAME = re.compile(r"mul(?P<a>\d+)(?:x(?P<b>\d+))?(?P<sign>[us])_(?P<suffix>.+)")
+
+
+def parse_circuit(name: str) -> tuple[Family, int, int]:
+    """The family and widths a generated circuit's name stands for.
+
+    Args:
+        name: e.g. ``"mul8u_drum4"``, ``"mul8x4u_trunc3"``, ``"mul8s_sm_mitchell"``.
+
+    Returns:
+        (family with its parameters, width_a, width_b).
+
+    Raises:
+        ValueError: if no family has such circuits, or not for these widths.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(
+            f"'{name}' is not the name of a generated circuit; expected e.g. mul8u_drum4 or mul8x4u_trunc3"
+        )
+    width_a = int(match["a"])
+    width_b = int(match["b"] or match["a"])
+    family = _parse_suffix(name, match["suffix"], signed=match["sign"] == "s")
+    family.check(width_a, width_b)
+    return family, width_a, width_b
+
+
+def _parse_suffix(name: str, suffix: str, *, signed: bool) -> Family:
+    for family in _FAMILIES:
+        match = re.fullmatch(family.pattern, suffix)
+        if match is None or family.signed != signed:
+            continue
+        if family is SignMagnitude:
+            return SignMagnitude(_parse_suffix(name, match["core"], signed=False))
+        return family(**{parameter: int(value) for parameter, value in match.groupdict().items()})
+    kind = "signed" if signed else "unsigned"
+    patterns = ", ".join(re.sub(r"\(\?P<(\w+)>.*?\)", r"{\1}", f.pattern) for f in _FAMILIES if f.signed == signed)
+    raise ValueError(f"'{name}': no {kind} family is called '{suffix}'; known: {patterns}")

@@ -1,0 +1,105 @@
+"""Error statistics of a circuit against the exact product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class ErrorStatistics:
+    """Error of a circuit over its operand pairs; e = approximate - exact, in units of the product.
+
+    Ratios are fractions (0.01 = 1 %). Averages are over the operand distribution, worst cases over
+    the operand pairs that have non-zero probability. The default conventions are those of EvoApproxLib
+    "lite" (2021) and v2022: relative errors only count pairs with a non-zero exact product.
+
+    Attributes:
+        mae: mean |e|.
+        wce: max |e|.
+        wcre: max |e| / |exact| over pairs with exact != 0.
+        ep: probability that e != 0.
+        mre: mean |e| / |exact| over pairs with exact != 0 (lite / v2022 convention).
+        mse: mean e^2.
+        bias: mean e.
+        mre_8b2017: mean |e| / max(1, |exact|) over all pairs (EvoApprox8b 2017 convention).
+    """
+
+    mae: float
+    wce: int
+    wcre: float
+    ep: float
+    mre: float
+    mse: float
+    bias: float
+    mre_8b2017: float
+
+    @classmethod
+    def of(
+        cls,
+        table: IntArray,
+        exact: IntArray,
+        p: npt.ArrayLike | None = None,
+        q: npt.ArrayLike | None = None,
+    ) -> ErrorStatistics:
+        """Statistics of ``table`` against ``exact`` for independent operands.
+
+        Args:
+            table: approximate products, int32 [2**width_a, 2**width_b], indexed by bit pattern.
+            exact: exact products, same shape.
+            p: histogram of operand a, [2**width_a], non-negative, any scale; uniform when None.
+            q: histogram of operand b, [2**width_b]; uniform when None.
+
+        Returns:
+            the statistics under the product distribution p x q.
+
+        Raises:
+            ValueError: if shapes differ or a histogram is malformed.
+        """
+        if table.shape != exact.shape or table.ndim != 2:
+            raise ValueError(f"statistics: expected two equal 2-D tables, got {table.shape} and {exact.shape}")
+        weight_a = distribution("p (operand a)", p, table.shape[0])
+        weight_b = distribution("q (operand b)", q, table.shape[1])
+
+        def mean(values: npt.NDArray[np.floating] | npt.NDArray[np.bool_]) -> float:
+            return float(weight_a @ (values @ weight_b))
+
+        error = table.astype(np.int64) - exact.astype(np.int64)
+        magnitude = np.abs(error).astype(np.float64)
+        size = np.abs(exact.astype(np.float64))
+        relative = magnitude / np.maximum(size, 1.0)
+        nonzero = exact != 0
+        possible = np.outer(weight_a > 0, weight_b > 0)
+        share_nonzero = mean(nonzero)
+        return cls(
+            mae=mean(magnitude),
+            wce=int(magnitude[possible].max()),
+            wcre=float(relative[possible & nonzero].max(initial=0.0)),
+            ep=mean(error != 0),
+            mre=mean(np.where(nonzero, relative, 0.0)) / share_nonzero if share_nonzero > 0 else 0.0,
+            mse=mean(magnitude**2),
+            bias=mean(error.astype(np.float64)),
+            mre_8b2017=mean(relative),
+        )
+
+
+def distribution(label: str, histogram: npt.ArrayLike | None, size: int) -> FloatArray:
+    """Normalise a histogram of ``size`` bins to probabilities; uniform when None."""
+    if histogram is None:
+        return np.full(size, 1.0 / size)
+    weights = np.asarray(histogram, dtype=np.float64)
+    if weights.shape != (size,):
+        raise ValueError(
+            f"statistics: histogram {label} must have shape ({size},), one bin per bit pattern, got {weights.shape}"
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
+        raise ValueError(
+            f"statistics: histogram {label} must be finite, non-negative and not all zero; "
+            f"got minimum {weights.min()}, sum {weights.sum()}"
+        )
+    return weights / weights.sum()

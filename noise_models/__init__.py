@@ -1,0 +1,30 @@
+"""Noise models: how much error a layer bears, how much a circuit makes there, and the choice between."""
+
+from noise_models.agn import AgnResult as AgnResult
+from noise_models.agn import AgnSearch as AgnSearch
+from noise_models.agn import AgnSettings as AgnSettings
+from noise_models.agn import learn_tolerance as learn_tolerance
+from noise_models.candidates import Candidate as Candidate
+from noise_models.candidates import MultiplicationEnergy as MultiplicationEnergy
+from noise_models.candidates import list_candidates as list_candidates
+from noise_models.candidates import undominated as undominated
+from noise_models.degradation import Degradation as Degradation
+from noise_models.degradation import FisherDegradation as FisherDegradation
+from noise_models.degradation import ToleranceDegradation as ToleranceDegradation
+from noise_models.error_models import ERROR_MODELS as ERROR_MODELS
+from noise_models.error_models import ErrorModel as ErrorModel
+from noise_models.error_models import error_model as error_model
+from noise_models.prediction import ErrorPrediction as ErrorPrediction
+from noise_models.selection import Front as Front
+from noise_models.selection import FrontPoint as FrontPoint
+from noise_models.selection import best_exactly as best_exactly
+from noise_models.selection import cheapest_exactly as cheapest_exactly
+from noise_models.selection import greedy as greedy
+from noise_models.selection import knapsack as knapsack
+from noise_models.selection import refined as refined
+from noise_models.selection import uniform as uniform
+from noise_models.sensitivity import LayerSensitivity as LayerSensitivity
+from noise_models.sensitivity import Sensitivity as Sensitivity
+from noise_models.sensitivity import measure_sensitivity as measure_sensitivity
+from noise_models.tolerance import LayerTolerance as LayerTolerance
+from noise_models.tolerance import Tolerance as Tolerance

@@ -1,0 +1,92 @@
+"""Patch x channel model: each patch has its own activation histogram, each output channel its own weight histogram.
+
+Source: papers/approximate_networks.md §2 (the fix of the published model, M = P E Q^T), with another variance within
+a patch. An output sums e(w_k, x_k) over the K positions of a patch; both histograms are known, unknown is only which
+code meets which weight. So the pairing is a uniformly random permutation, and the variance of the sum is Hoeffding's
+(1951, "A combinatorial central limit theorem", Theorem 2):
+
+    n^2 / (n - 1) * mean over w and x of (e - E_x e - E_w e + E e)^2
+
+Measured on ResNet-20 with 36 + 13 published circuits, against the true error on the same patches: median error of the
+predicted std 3 % this way, 7 % with Var_x for fixed weights, 9 % with independent x and w.
+
+The part of the error that is a multiple of the output is scaled by the output's true variance on the patches: that
+variance is known, and the histograms, which forget positions, misjudge it.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from approx import LayerTrace, Operands
+from approx.operands import LayerTable
+from noise_models.error_models.error_model import ErrorModel, check_table
+from noise_models.error_models.operand_statistics import GroupStatistics, operand_statistics, product
+from noise_models.prediction import ErrorPrediction, FloatArray, residual_variance
+
+
+class PatchChannel(ErrorModel):
+    """See the module. Final."""
+
+    name: ClassVar[str] = "patch-channel"
+
+    def predict(self, trace: LayerTrace, operands: Operands, table: LayerTable) -> ErrorPrediction:
+        check_table(trace, operands, table)
+        statistics = operand_statistics(trace, operands)
+        error = table.error()
+        parts = [_moments(group, group.error(error), trace.fan_in) for group in statistics.groups]
+        mean, variance, covariance, modelled = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("mean", "variance", "covariance", "output_variance")
+        )
+        output = statistics.output_variance
+        slope = covariance / np.where(modelled > 0, modelled, np.inf)
+        variance = np.maximum(variance - slope**2 * modelled, 0.0) + slope**2 * output
+        residual = residual_variance(output, variance, slope * output)
+        scale = statistics.scale
+        return ErrorPrediction(scale * mean, scale * np.sqrt(variance), scale * np.sqrt(residual))
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Modelled moments in integer units, each float64 [C]: of the error, of the output, and of both together."""
+
+    mean: FloatArray
+    variance: FloatArray
+    covariance: FloatArray
+    output_variance: FloatArray
+
+
+def _moments(group: GroupStatistics, error: FloatArray, fan_in: int) -> _Moments:
+    """Moments of one group; error [W, X].
+
+    `between` moments are those of n * M[patch, c], `within` those of the random pairing, averaged over patches.
+    """
+    p, second, covariance = group.code_mean, group.code_second, group.code_covariance
+    share = group.weight_share
+    pairing = fan_in**2 / (fan_in - 1) if fan_in > 1 else 0.0
+
+    by_code = product(share, error)  # E_w e, [C, X]
+    row_square = np.einsum("wx,wx->w", product(error, second), error)  # mean over patches of (E_x e)^2, [W]
+    within = (
+        share @ (error**2 @ p - row_square) - by_code**2 @ p + np.einsum("cx,cx->c", product(by_code, second), by_code)
+    )
+    between = np.einsum("cx,cx->c", product(by_code, covariance), by_code)
+
+    codes = group.codes - p @ group.codes
+    weighted = share * group.weights  # [C, W]
+    weight_mean = weighted.sum(1)
+    tilt = p * codes - second @ codes  # mean over patches of p_x (x - patch mean)
+    within_both = weighted @ (error @ tilt) - weight_mean * (by_code @ tilt)
+    between_both = weight_mean * (by_code @ (covariance @ codes))
+
+    code_within = p @ codes**2 - codes @ second @ codes
+    weight_spread = (weighted * group.weights).sum(1) - weight_mean**2
+    output = pairing * code_within * weight_spread + (fan_in * weight_mean) ** 2 * (codes @ covariance @ codes)
+    return _Moments(
+        mean=fan_in * (by_code @ p),
+        variance=np.maximum(pairing * within + fan_in**2 * between, 0.0),
+        covariance=pairing * within_both + fan_in**2 * between_both,
+        output_variance=np.maximum(output, 0.0),
+    )

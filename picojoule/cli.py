@@ -1,0 +1,194 @@
+"""The command line. Every command composes the verbs; none computes anything itself.
+
+Tables go to standard output, progress to standard error; with --json the last line of standard output is one JSON
+object. Mistakes of the user end in one line on standard error and exit code 2.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from picojoule.errors import user_errors_exit
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Choose approximate multipliers, compile pruned networks for small devices, account for every picojoule.",
+    epilog="Begin with: picojoule demo",
+)
+circuits = typer.Typer(no_args_is_help=True, help="The circuits to choose from.", rich_markup_mode=None)
+app.add_typer(circuits, name="multipliers")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of standard output.")]
+LibraryOption = Annotated[
+    str,
+    typer.Option(help='"default" (generated), "evoapprox", a saved library, or the folder of an EvoApprox release.'),
+]
+PlanOption = Annotated[Path | None, typer.Option(help="Pruning plan (JSON) to apply first.")]
+WeightsOption = Annotated[str | None, typer.Option(help='Weight file (.safetensors, .th, .pt), or "published".')]
+AssignmentOption = Annotated[Path | None, typer.Option(help="Circuits by layer (JSON).")]
+RootOption = Annotated[Path | None, typer.Option(help="Where data sets lie; also $PICOJOULE_DATA.")]
+SettingsOption = Annotated[list[str], typer.Option("--set", help="Override a key: section.key=value.")]
+
+
+@app.command(epilog="Example: picojoule demo --out runs/demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"),
+    settings: SettingsOption = [],  # noqa: B006  typer's way
+    as_json: JsonOption = False,
+) -> None:
+    """The main job on handwritten digits that come with scikit-learn: train, prune, approximate, compile, report."""
+    _run(Path(__file__).with_name("demo.toml"), out, settings, as_json)
+
+
+@app.command(epilog="Example: picojoule run examples/resnet20_cifar10.toml --set select.max_loss=1.0")
+def run(
+    config: Annotated[Path, typer.Argument(help="Run configuration (TOML).")],
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/NAME. A killed run goes on in it.")] = None,
+    data_root: RootOption = None,
+    settings: SettingsOption = [],  # noqa: B006  typer's way
+    as_json: JsonOption = False,
+) -> None:
+    """Run a configuration from trained network to compiled program, report and energy account."""
+    extra = [f"data.root={json.dumps(str(data_root))}"] if data_root is not None else []
+    _run(config, out, [*settings, *extra], as_json)
+
+
+def _run(config: Path, out: Path | None, settings: list[str], as_json: bool) -> None:
+    from picojoule.config import load_config
+    from picojoule.pipeline import run_pipeline
+    from picojoule.tables import print_headline
+
+    resolved = load_config(config, settings)
+    results = run_pipeline(resolved, out or Path("runs") / resolved.name)
+    print_headline(results, Console())
+    _emit(results, as_json)
+
+
+@app.command(epilog="Example: picojoule validate examples/resnet20_cifar10.toml")
+def validate(
+    config: Annotated[Path, typer.Argument(help="Run configuration (TOML).")],
+    settings: SettingsOption = [],  # noqa: B006  typer's way
+) -> None:
+    """Check a run configuration and print it with every default filled in."""
+    from picojoule.config import load_config, to_toml
+
+    print(to_toml(load_config(config, settings)), end="")
+
+
+@app.command(epilog="Example: picojoule energy resnet20 --assignment a.json")
+def energy(
+    model: Annotated[str, typer.Argument(help="Model name, package.module:factory, run folder, or program file.")],
+    assignment: AssignmentOption = None,
+    plan: PlanOption = None,
+    input_shape: Annotated[str | None, typer.Option(help="C,H,W of an image, for models of your own.")] = None,
+    library: LibraryOption = "default",
+    hardware: Annotated[str | None, typer.Option(help="Hardware description: a name or a .toml file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Energy of a candidate configuration, layer by layer; no training, no data."""
+    from approx import Assignment
+    from picojoule.libraries import open_library
+    from picojoule.sources import energy_report
+    from picojoule.tables import print_energy
+
+    chosen = Assignment.load(assignment) if assignment is not None else None
+    report = energy_report(model, chosen, open_library(library), (plan, input_shape, hardware))
+    print_energy(report, Console())
+    _emit(report.to_json(), as_json)
+
+
+@app.command(epilog="Example: picojoule select resnet20 --weights published --data cifar10 --out front")
+def select(
+    model: Annotated[str, typer.Argument(help="Model name or package.module:factory.")],
+    out: Annotated[Path, typer.Option(help="Folder for front.json and the assignments of its points.")],
+    weights: WeightsOption = None,
+    data: Annotated[str, typer.Option(help="Data set for calibration.")] = "digits",
+    data_root: RootOption = None,
+    plan: PlanOption = None,
+    library: LibraryOption = "default",
+    points: Annotated[int, typer.Option(min=1, help="Points of the front to write as assignments.")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose one multiplier per layer: the whole front of energy against predicted loss, without training."""
+    from picojoule.config import DataConfig
+    from picojoule.libraries import open_library
+    from picojoule.sources import calibration_batches, open_float
+    from picojoule.tables import print_front, write_front
+    from picojoule.verbs import select as select_front
+
+    network = open_float(model, weights, plan, _text(data_root))
+    batches = calibration_batches(DataConfig(name=data, root=_text(data_root)), network, model)
+    front = select_front(network, batches, open_library(library))
+    rows = write_front(front, out, points)
+    print_front(rows, Console())
+    _emit({"points": len(front), "written": rows}, as_json)
+
+
+@app.command(epilog="Example: picojoule compile runs/demo --target cortex-m4 --out build/demo")
+def compile(
+    model: Annotated[str, typer.Argument(help="Run folder, program file, model name or package.module:factory.")],
+    target: Annotated[str, typer.Option(help="cortex-m4, aarch64 or x86-64.")],
+    out: Annotated[Path, typer.Option(help="Folder for sources, binaries and golden vectors.")],
+    weights: WeightsOption = None,
+    data: Annotated[str | None, typer.Option(help="Data set for calibration, for a model name.")] = None,
+    data_root: RootOption = None,
+    plan: PlanOption = None,
+    assignment: AssignmentOption = None,
+    library: LibraryOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Compile a network for a device and check it against golden vectors."""
+    from approx import Assignment
+    from picojoule.config import DataConfig
+    from picojoule.libraries import open_library
+    from picojoule.sources import Candidate, open_program
+    from picojoule.tables import artifact_values, print_artifact
+    from picojoule.verbs import compile as compile_program
+
+    chosen = Assignment.load(assignment) if assignment is not None else None
+    calibration = DataConfig(name=data, root=_text(data_root)) if data is not None else None
+    program = open_program(Candidate(model, weights, plan, chosen, open_library(library)), calibration)
+    artifact = compile_program(program, target, out)
+    print_artifact(artifact, Console())
+    _emit(artifact_values(artifact), as_json)
+    if not artifact.passed:
+        raise SystemExit(1)
+
+
+@circuits.command("ls", epilog="Example: picojoule multipliers ls --unsigned --max-mae 200")
+def multipliers_ls(
+    library: LibraryOption = "default",
+    signed: Annotated[bool | None, typer.Option("--signed/--unsigned", help="Only these.")] = None,
+    max_mae: Annotated[float | None, typer.Option(help="Largest mean absolute error.")] = None,
+    max_energy: Annotated[float | None, typer.Option(help="Largest energy, relative to the exact multiplier.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the circuits with error and energy."""
+    from picojoule.libraries import open_library
+    from picojoule.tables import circuit_rows, print_circuits
+
+    bounds: dict[str, Any] = {"signed": signed, "max_mae": max_mae, "max_energy_relative": max_energy}
+    chosen = open_library(library).filter(**{k: v for k, v in bounds.items() if v is not None})
+    print_circuits(chosen, Console())
+    _emit({"multipliers": circuit_rows(chosen)}, as_json)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _emit(values: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(values), flush=True)
+
+
+def main() -> None:
+    """Entry point: user errors become one line and exit code 2."""
+    with user_errors_exit():
+        app(standalone_mode=True)

@@ -1,0 +1,50 @@
+"""Stage "energy": picojoules per image of the original, the pruned and the approximate network."""
+
+from collections.abc import Mapping
+
+from approx import Assignment
+from deploy.energy import account
+from deploy.hardware import Hardware
+from deploy.workload import workloads_of_module
+from picojoule.files import Json, write_json
+from picojoule.pipeline.lab import Lab
+from picojoule.pipeline.networks import ASSIGNMENT, float_network
+from picojoule.stages import Stage, StageContext, StageResult, run_stage
+from picojoule.verbs import DEFAULT_HARDWARE
+
+ENERGY = "energy.json"
+ORIGINAL = "original.json"
+
+
+def energy(lab: Lab, prepared: StageResult, floating: StageResult, selected: StageResult) -> StageResult:
+    """Runs the stage."""
+    hardware = Hardware.load(lab.config.energy.hardware or DEFAULT_HARDWARE)
+
+    def action(context: StageContext) -> Mapping[str, Json]:
+        shape = lab.splits.train.shape
+        original = account(workloads_of_module(float_network(lab, prepared), shape), {}, hardware)
+        workloads = workloads_of_module(float_network(lab, floating), shape)
+        chosen = Assignment.load(selected.path(ASSIGNMENT)).circuits([w.name for w in workloads], lab.library)
+        report = account(workloads, {n: (circuit, c.operands.value) for n, (circuit, c) in chosen.items()}, hardware)
+        write_json(context.outputs / ORIGINAL, original.to_json())
+        write_json(context.outputs / ENERGY, report.to_json())
+        before, after = original.before("multiplication").value, report.after("multiplication").value
+        return {
+            "macs_before": sum(layer.workload.macs for layer in original.layers),
+            "macs_after": sum(layer.workload.macs for layer in report.layers),
+            "parameters_before": sum(layer.workload.weights for layer in original.layers),
+            "parameters_after": sum(layer.workload.weights for layer in report.layers),
+            "original_pj": original.total_before_pj,
+            "exact_pj": report.total_before_pj,
+            "approximate_pj": report.total_after_pj,
+            "multiplication_share_before": original.shares()["multiplication"],
+            "multiplication_share_after": report.shares(after=True)["multiplication"],
+            "energy_saved_multiplication": report.saved_multiplication,
+            "energy_saved_total": report.saved_total,
+            "energy_saved_multiplication_with_pruning": 1 - after / before,
+            "energy_saved_total_with_pruning": 1 - report.total_after_pj / original.total_before_pj,
+        }
+
+    inputs = {"prepare": prepared.digest, "float": floating.digest, "select": selected.digest}
+    code = ("deploy", "approx", "picojoule.pipeline.energy")
+    return run_stage(lab.run, Stage("energy", action, {"hardware": hardware.content_hash}, inputs, code))

@@ -1,0 +1,49 @@
+"""Stage "prepare": the trained floating-point network, loaded or trained here."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from approx import Recipe
+from picojoule.data import data_folders
+from picojoule.files import Json
+from picojoule.history import History, save_checkpoint
+from picojoule.models import load_weights, published_weights
+from picojoule.pipeline.lab import Lab
+from picojoule.pipeline.networks import WEIGHTS, fresh
+from picojoule.stages import Stage, StageContext, StageResult, file_digest, run_stage
+
+
+def prepare(lab: Lab) -> StageResult:
+    """Runs the stage."""
+    config = lab.config
+    weights = config.model.weights
+    path: str | Path | None = weights
+    if weights == "published":
+        folders = data_folders(config.data.root)
+        path = published_weights(config.model.name, folders, download=config.data.download)
+
+    def action(context: StageContext) -> Mapping[str, Json]:
+        torch.manual_seed(config.seed)
+        model = fresh(lab)
+        losses: list[Json] = []
+        if path is not None:
+            load_weights(model, path)
+        if config.train is not None:
+            t = config.train
+            recipe = Recipe(t.epochs, t.learning_rate, t.momentum, t.weight_decay, clip=None)
+            losses = list(lab.train(context, model, recipe))
+        history = History().add("prepare", {"weights": str(weights)}, model)
+        save_checkpoint(model, history, context.outputs / WEIGHTS)
+        return {"losses": losses}
+
+    configuration = {
+        "seed": config.seed,
+        "model": config.model.model_dump(mode="json"),
+        "train": config.train and config.train.model_dump(mode="json"),
+        "data": config.data.model_dump(mode="json", exclude={"root", "download", "evaluation_batch_size"}),
+    }
+    inputs = {} if path is None else {"weights": file_digest(path)}
+    code = ("approx.training", "picojoule.data", "picojoule.models", "picojoule.pipeline.prepare")
+    return run_stage(lab.run, Stage("prepare", action, configuration, inputs, code))

@@ -1,0 +1,35 @@
+"""Stage "quantise": the exact 8-bit network, calibrated on training images."""
+
+from collections.abc import Mapping
+
+import torch
+
+from approx import Recipe, accuracy, capture
+from picojoule.data import Loader
+from picojoule.files import Json
+from picojoule.history import History, save_checkpoint
+from picojoule.pipeline.lab import Lab
+from picojoule.pipeline.networks import WEIGHTS, float_network
+from picojoule.stages import Stage, StageContext, StageResult, run_stage
+
+
+def quantise(lab: Lab, floating: StageResult) -> StageResult:
+    """Runs the stage."""
+    config, data = lab.config.quantise, lab.config.data
+    count = config.calibration_images or data.calibration_images
+
+    def action(context: StageContext) -> Mapping[str, Json]:
+        torch.manual_seed(lab.config.seed)
+        model = float_network(lab, floating)
+        network = capture(model, lab.example).calibrate(lab.batches(count))
+        losses: list[Json] = []
+        if config.fine_tune_epochs:
+            recipe = Recipe(config.fine_tune_epochs, config.learning_rate)
+            losses = list(lab.train(context, network, recipe, model))
+        validation = Loader(lab.splits.validation, data.evaluation_batch_size)
+        save_checkpoint(network, History().add("quantise", {"bits": 8}, network), context.outputs / WEIGHTS)
+        return {"accuracy_validation": accuracy(network, validation), "losses": losses}
+
+    configuration = {"seed": lab.config.seed, "count": count, **config.model_dump(mode="json")}
+    code = ("approx", "picojoule.pipeline.quantise")
+    return run_stage(lab.run, Stage("quantise", action, configuration, {"float": floating.digest}, code))

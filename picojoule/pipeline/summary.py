@@ -1,0 +1,218 @@
+"""What a run found, from its finished stages: the results (JSON) and the contents of the report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from approx import Assignment, load_traces
+from approx.operands import layer_table
+from noise_models import Front, Tolerance, error_model
+from picojoule.config import to_toml
+from picojoule.files import read_json
+from picojoule.pipeline.energy import ENERGY, ORIGINAL
+from picojoule.pipeline.lab import Lab
+from picojoule.pipeline.networks import ASSIGNMENT
+from picojoule.pipeline.select import FRONT, POINT, UNIFORM
+from picojoule.pipeline.tolerate import TOLERANCE, TRACES
+from picojoule.report import (
+    Amount,
+    CircuitSource,
+    EnergyBar,
+    FrontPoint,
+    Headline,
+    LayerRow,
+    PointKind,
+    RunReport,
+    TargetRow,
+)
+from picojoule.stages import StageResult
+
+Found = Mapping[str, StageResult]
+WHAT = {
+    "onnx": "ONNX in onnxruntime",
+    "tvm": "TVM, this machine",
+    "cortex-m4": "C on an emulated Cortex-M4",
+    "x86-64": "C for x86-64 Linux",
+    "aarch64": "C for AArch64 Linux",
+}
+
+
+def results_of(found: Found) -> dict[str, Any]:
+    """The run's results; accuracies are fractions of the test images, energies pJ per image."""
+    measured, accounted, deployed = (found[name].values for name in ("measure", "energy", "deploy"))
+    targets: Any = deployed["targets"]
+    checked = [target["equal"] for target in targets.values() if target["equal"] is not None]
+    pruned = "prune" in found
+    return {
+        **{key: measured[key] for key in measured if key != "accuracy_points"},
+        **accounted,
+        "max_difference_masked_cut": found["prune"].values["max_difference"] if pruned else None,
+        "assignment": read_json(found["select"].path(ASSIGNMENT)),
+        "backends": {name: target["equal"] for name, target in targets.items()},
+        "backends_agree": all(checked) if checked else None,
+        "golden_images": deployed["golden_images"],
+        "seconds": {stage.name: stage.seconds for stage in found.values()},
+    }
+
+
+def report_of(lab: Lab, found: Found, results: Mapping[str, Any]) -> RunReport:
+    """The contents of the report."""
+    energy: Any = read_json(found["energy"].path(ENERGY))
+    original: Any = read_json(found["energy"].path(ORIGINAL))
+    provenance = energy["provenance"]
+    environment: Any = read_json(lab.run.path / "environment.json")
+    return RunReport(
+        name=lab.config.name,
+        description=f"{lab.config.model.name} on {lab.config.data.name}, energy of {provenance['hardware']['name']}",
+        headline=_headline(results, energy),
+        points=tuple(_points(lab, found, results)),
+        accuracy_note=f"Accuracies are bit-exact, on all {results['test_images']} test images.",
+        bars=_bars(energy, original, "prune" in found),
+        layers=tuple(_layers(lab, found, energy)),
+        targets=tuple(_targets(found)),
+        circuits=_circuits(energy),
+        hardware={key: str(provenance["hardware"][key]) for key in ("name", "node", "content_hash")},
+        environment={key: str(value) for key, value in environment.items()},
+        configuration=to_toml(lab.config),
+        command=f"picojoule run {lab.run.path / 'config.toml'}",
+        notes=(provenance["combination"], *(f"Not counted: {what}" for what in provenance["not_counted"])),
+    )
+
+
+def _headline(results: Mapping[str, Any], energy: Mapping[str, Any]) -> Headline:
+    accuracies = ("accuracy_float", "accuracy_pruned", "accuracy_int8", "accuracy_approximate")
+    return Headline(
+        **{key: 100 * results[key] for key in accuracies if key in results},
+        **{key: round(results[key]) for key in ("test_images", "macs_before", "macs_after")},
+        **{key: round(results[key]) for key in ("parameters_before", "parameters_after")},
+        **{key: energy[key] for key in ("saved_multiplication", "saved_multiplication_sigma")},
+        **{key: energy[key] for key in ("saved_total", "saved_total_sigma")},
+        **{key: results[key] for key in ("multiplication_share_before", "multiplication_share_after")},
+        backends_agree=results["backends_agree"],
+    )
+
+
+def _points(lab: Lab, found: Found, results: Mapping[str, Any]) -> list[FrontPoint]:
+    selected = found["select"]
+    macs = {row["layer"]: row["macs"] for row in _rows(read_json(found["energy"].path(ENERGY)))}
+
+    def saved(assignment: Assignment) -> float:
+        chosen = assignment.circuits(macs, lab.library)
+        spent = sum(n * (chosen[name][0].energy_relative if name in chosen else 1.0) for name, n in macs.items())
+        return 1.0 - spent / sum(macs.values())
+
+    points = [
+        FrontPoint(
+            kind=kind, label=label(p.assignment), saved_multiplication=saved(p.assignment), degradation=p.degradation
+        )
+        for file, kind, label in (
+            (FRONT, PointKind.PREDICTED, lambda a: ""),
+            (UNIFORM, PointKind.UNIFORM, lambda a: next(iter(a.layers.values())).multiplier),
+        )
+        for p in Front.load(selected.path(file))
+    ]
+    accuracies: Any = found["measure"].values["accuracy_points"]
+    predicted: Any = selected.values["measured"]
+    chosen = selected.values["chosen"]
+    for number, (accuracy, point) in enumerate(zip(accuracies, predicted, strict=True)):
+        kind = PointKind.CHOSEN if number == chosen else PointKind.MEASURED
+        assignment = Assignment.load(selected.path(POINT.format(number)))
+        points.append(
+            FrontPoint(
+                kind=kind,
+                saved_multiplication=saved(assignment),
+                accuracy=100 * accuracy,
+                degradation=point["degradation"],
+            )
+        )
+    if "losses" in found["retrain"].values:
+        final = saved(Assignment.load(selected.path(ASSIGNMENT)))
+        accuracy = 100 * results["accuracy_approximate"]
+        points.append(FrontPoint(kind=PointKind.RETRAINED, saved_multiplication=final, accuracy=accuracy))
+    return points
+
+
+def _bars(energy: Mapping[str, Any], original: Mapping[str, Any], pruned: bool) -> tuple[EnergyBar, ...]:
+    def bar(label: str, report: Mapping[str, Any], when: str) -> EnergyBar:
+        components = {
+            name: Amount(pj=part[f"{when}_pj"], sigma_pj=part[f"{when}_sigma_pj"])
+            for name, part in report["components"].items()
+        }
+        total = Amount(pj=report["totals"][f"{when}_pj"], sigma_pj=report["totals"][f"{when}_sigma_pj"])
+        return EnergyBar(label=label, components=components, total=total)
+
+    bars = [bar("exact 8 bit", original, "before")]
+    if pruned:
+        bars.append(bar("pruned, exact 8 bit", energy, "before"))
+    return (*bars, bar("approximate", energy, "after"))
+
+
+def _rows(energy: Any) -> list[dict[str, Any]]:
+    return list(energy["layers"])
+
+
+def _layers(lab: Lab, found: Found, energy: Mapping[str, Any]) -> list[LayerRow]:
+    original = {row["layer"]: row for row in _rows(read_json(found["energy"].path(ORIGINAL)))}
+    tolerance = Tolerance.load(found["tolerate"].path(TOLERANCE))
+    traces = load_traces(found["tolerate"].path(TRACES))
+    chosen = Assignment.load(found["select"].path(ASSIGNMENT)).circuits(traces, lab.library)
+    rows = []
+    for row in _rows(energy):
+        name, error = row["layer"], 0.0
+        if name in chosen:
+            circuit, choice = chosen[name]
+            table = layer_table(circuit, choice.operands, choice.swap)
+            model = error_model(lab.config.select.error_model)
+            if not table.exact:
+                std = model.predict(traces[name], choice.operands, table).residual_std
+                error = float(np.sqrt(np.mean(std**2))) / traces[name].accumulator_std
+        before, now = original[name], traces[name]
+        rows.append(
+            LayerRow(
+                name=name,
+                circuit=row["circuit"],
+                operands=row["operands"] or "",
+                macs=row["macs"],
+                energy_before=row["before_pj"],
+                energy_after=row["after_pj"],
+                multiplication_before=row["multiplication_before_pj"],
+                multiplication_after=row["multiplication_after_pj"],
+                channels_before=before["channels"],
+                channels_after=len(now.weight),
+                tolerance=float(np.sqrt(np.mean(np.minimum(tolerance[name].relative, 10.0) ** 2))),
+                predicted_error=error,
+            )
+        )
+    return rows
+
+
+def _targets(found: Found) -> list[TargetRow]:
+    targets: Any = found["deploy"].values["targets"]
+    count: Any = found["deploy"].values["golden_images"]
+    rows = []
+    for name, target in targets.items():
+        sizes = {key: value for key, value in target.items() if key not in ("equal", "checks") and value is not None}
+        details = {
+            key.replace("_bytes", ""): f"{value:,}" + (" B" if key.endswith("_bytes") else "")
+            for key, value in sizes.items()
+        }
+        equal = count if target["equal"] else 0
+        golden = 0 if target["equal"] is None else count
+        rows.append(
+            TargetRow(name=name, what=WHAT.get(name, name), golden_images=golden, golden_equal=equal, details=details)
+        )
+    return rows
+
+
+def _circuits(energy: Mapping[str, Any]) -> tuple[CircuitSource, ...]:
+    uses = [row["circuit"] for row in _rows(energy)]
+    return tuple(
+        CircuitSource(
+            name=name,
+            layers=uses.count(name),
+            energy_relative=circuit["energy_relative"],
+            **{key: circuit[key] for key in ("source", "node", "method", "uncertainty")},
+        )
+        for name, circuit in energy["provenance"]["circuits"].items()
+    )

@@ -1,0 +1,185 @@
+"""Tables on standard output: what a command found, at a glance."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.energy import COMPONENTS, EnergyReport
+from deploy.targets.base import Artifact
+from multipliers import Library
+from noise_models import Front
+from picojoule.report.numbers import energy as pj
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    return table
+
+
+def _percent(fraction: float, digits: int = 2) -> str:
+    return f"{100 * fraction:.{digits}f} %"
+
+
+def print_headline(results: Mapping[str, Any], console: Console) -> None:
+    """The table at the end of a run."""
+    r = results
+    table = _table("", "", "original, 8 bit exact", "now", "saved")
+    macs, parameters = (r["macs_before"], r["macs_after"]), (r["parameters_before"], r["parameters_after"])
+    table.add_row("MACs per image", *(f"{n:,.0f}" for n in macs), _percent(1 - macs[1] / macs[0], 1))
+    table.add_row("weights", *(f"{n:,.0f}" for n in parameters), _percent(1 - parameters[1] / parameters[0], 1))
+    total = r["original_pj"], r["approximate_pj"]
+    table.add_row(
+        "energy per image", *(pj(value) for value in total), _percent(r["energy_saved_total_with_pruning"], 1)
+    )
+    shares = (_percent(r[f"multiplication_share_{when}"], 1) for when in ("before", "after"))
+    table.add_row("  share of multiplication", *shares, "")
+    saved = _percent(r["energy_saved_multiplication_with_pruning"], 1)
+    table.add_row("  multiplication alone", "", "", saved)
+    table.add_row("by the circuits alone: multiplication", "", "", _percent(r["energy_saved_multiplication"], 1))
+    table.add_row("by the circuits alone: total", "", "", _percent(r["energy_saved_total"], 1))
+    accuracies = _table("", f"top-1 on {r['test_images']} test images", "")
+    names = {"float": "float", "pruned": "pruned", "int8": "exact 8 bit", "approximate": "approximate, bit-exact"}
+    for key, name in names.items():
+        if f"accuracy_{key}" in r:
+            accuracies.add_row(name, _percent(r[f"accuracy_{key}"]))
+    console.print(accuracies)
+    console.print(table)
+    verdict = {True: "equal", False: "DIFFERENT", None: "not run"}
+    backends = ", ".join(f"{name} {verdict[equal]}" for name, equal in r["backends"].items())
+    console.print(f"\n{r['golden_images']} golden images against the integer program: {backends}")
+    console.print(f"report: {r['report']}", soft_wrap=True)
+
+
+def print_energy(report: EnergyReport, console: Console) -> None:
+    """Energy by layer and by component, before and after."""
+    layers = _table("", "layer", "circuit", "operands", "MACs", "exact", "now", "saved")
+    for row in report.rows():
+        layers.add_row(
+            row["layer"],
+            row["circuit"],
+            row["operands"] or "",
+            f"{row['macs']:,}",
+            pj(row["before_pj"]),
+            pj(row["after_pj"]),
+            _percent(row["saved"], 1),
+        )
+    console.print(layers)
+    parts = _table("", "component", "exact", "share", "now", "share")
+    before, after = report.shares(), report.shares(after=True)
+    for name in COMPONENTS:
+        values = pj(report.before(name).value), _percent(before[name], 1)
+        parts.add_row(name.replace("_", " "), *values, pj(report.after(name).value), _percent(after[name], 1))
+    parts.add_row("total", pj(report.total_before_pj), "", pj(report.total_after_pj), "")
+    console.print(parts)
+    multiplication = f"{_percent(report.saved_multiplication, 1)} ± {_percent(report.saved_multiplication_sigma, 1)}"
+    total = f"{_percent(report.saved_total, 1)} ± {_percent(report.saved_total_sigma, 1)}"
+    console.print(f"\nsaved: multiplication {multiplication}, total {total} (1 sigma); {report.hardware.name}")
+
+
+def write_front(front: Front, folder: Path, count: int) -> list[dict[str, Any]]:
+    """Writes front.json and `count` points as assignments; rows of what was written.
+
+    Raises:
+        ValueError: the folder holds other files.
+    """
+    if folder.exists() and any(
+        p.name != "front.json" and not p.name.startswith("assignment") for p in folder.iterdir()
+    ):
+        raise ValueError(f"{folder} holds other files; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    front.save(folder / "front.json")
+    rows = []
+    step = max(1, (len(front) - 1) / max(1, count - 1))
+    for number in sorted({round(k * step) for k in range(min(count, len(front)))}):
+        point = front.points[min(number, len(front) - 1)]
+        path = folder / f"assignment{number:03}.json"
+        point.assignment.save(path)
+        rows.append({"file": str(path), "energy": point.energy, "degradation": point.degradation})
+    return rows
+
+
+def print_front(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Points of a front that were written."""
+    table = _table("", "assignment", "multiplication energy", "saved", "predicted loss increase")
+    for row in rows:
+        values = f"{row['energy']:.3f}", _percent(1 - row["energy"], 1), f"{row['degradation']:.2g}"
+        table.add_row(row["file"], *values)
+    console.print(table)
+
+
+def artifact_values(artifact: Artifact) -> dict[str, Any]:
+    """What was built, as JSON."""
+    return {
+        "target": artifact.target,
+        "folder": str(artifact.folder),
+        "files": list(artifact.files),
+        "flash_bytes": artifact.sizes.flash,
+        "ram_bytes": artifact.sizes.ram,
+        "stack_bytes": artifact.sizes.stack,
+        "instructions": artifact.instructions,
+        "checks": [{"name": c.name, "outcome": c.outcome, "detail": c.detail} for c in artifact.checks],
+        "passed": artifact.passed,
+    }
+
+
+def print_artifact(artifact: Artifact, console: Console) -> None:
+    """What was built, and whether it computes the same integers."""
+    table = _table("", artifact.target, "")
+    sizes = {"flash": artifact.sizes.flash, "RAM": artifact.sizes.ram, "stack": artifact.sizes.stack}
+    for name, size in sizes.items():
+        table.add_row(name, "not measured" if size is None else f"{size:,} bytes")
+    if artifact.instructions is not None:
+        table.add_row("instructions per image", f"{artifact.instructions:,}")
+    for check in artifact.checks:
+        table.add_row(f"{check.name}: {check.outcome}", check.detail)
+    console.print(table)
+    console.print(f"{artifact.folder}: {', '.join(artifact.files)}", soft_wrap=True)
+
+
+def circuit_rows(library: Library) -> list[dict[str, Any]]:
+    """The circuits of a library with error and energy."""
+    rows = []
+    for name, circuit in library.items():
+        s = circuit.statistics()
+        rows.append(
+            {
+                "name": name,
+                "signed": circuit.signed,
+                "widths": [circuit.width_a, circuit.width_b],
+                "mae": s.mae,
+                "wce": s.wce,
+                "mre": s.mre,
+                "ep": s.ep,
+                "energy_relative": circuit.energy_relative,
+                "energy_pj": circuit.energy_pj,
+                "area_um2": circuit.area_um2,
+                "delay_ns": circuit.delay_ns,
+                "source": circuit.provenance.source,
+            }
+        )
+    return rows
+
+
+def print_circuits(library: Library, console: Console) -> None:
+    """One line per circuit."""
+    table = _table("", "multiplier", "bits", "sign", "MAE", "WCE", "MRE", "EP", "energy", "area")
+    for row in circuit_rows(library):
+        area = "" if row["area_um2"] is None else f"{row['area_um2']:.0f} µm²"
+        table.add_row(
+            row["name"],
+            "x".join(map(str, row["widths"])),
+            "signed" if row["signed"] else "unsigned",
+            f"{row['mae']:.2f}",
+            f"{row['wce']:.0f}",
+            _percent(row["mre"]),
+            _percent(row["ep"], 1),
+            f"{row['energy_relative']:.3f}",
+            area,
+        )
+    console.print(table)
+    console.print(f"{len(library)} circuits; energy relative to the exact multiplier in the same flow")

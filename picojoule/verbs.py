@@ -1,0 +1,173 @@
+"""The verbs, each usable alone on your own `nn.Module` and `DataLoader`.
+
+    front = picojoule.select(model, loader)                         # which circuit where: the whole front
+    network = picojoule.approximate(model, front.cheapest(0.01).assignment, loader)
+    picojoule.retrain(network, loader)
+    picojoule.compile(network, "cortex-m4", "out")
+    report = picojoule.energy(model, assignment, (3, 32, 32))
+
+A loader yields images [N, C, H, W], or tuples that begin with them.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import approx
+import noise_models
+from approx import Assignment, LayerTrace, Operands, QuantisedNetwork
+from deploy.build import build
+from deploy.energy import EnergyReport, account
+from deploy.hardware import Hardware
+from deploy.program import Program
+from deploy.targets import target as find_target
+from deploy.targets.base import Artifact
+from deploy.workload import workloads_of_module, workloads_of_program
+from multipliers import Multiplier, default_library
+
+CALIBRATION_BATCHES = 4
+DEFAULT_HARDWARE = "generic_45nm"
+
+
+def images_of(loader: Iterable[Any], batches: int | None = None) -> Iterator[torch.Tensor]:
+    """The images [N, C, H, W] of a loader's batches."""
+    for batch in islice(loader, batches):
+        yield batch[0] if isinstance(batch, tuple | list) else batch
+
+
+def quantise(model: nn.Module, loader: Iterable[Any]) -> QuantisedNetwork:
+    """The exact 8-bit network, calibrated on a few batches; see `approx.quantise`."""
+    return approx.quantise(model, images_of(loader, CALIBRATION_BATCHES))
+
+
+def as_network(model: nn.Module, loader: Iterable[Any]) -> QuantisedNetwork:
+    """The model itself where it is quantised already, otherwise `quantise(model, loader)`."""
+    return model if isinstance(model, QuantisedNetwork) else quantise(model, loader)
+
+
+def trace(model: nn.Module, loader: Iterable[Any]) -> dict[str, LayerTrace]:
+    """What every layer sees on calibration data; see `approx.trace`."""
+    loader = list(islice(loader, CALIBRATION_BATCHES))
+    return approx.trace(as_network(model, loader), images_of(loader))
+
+
+def select(
+    model: nn.Module,
+    loader: Iterable[Any],
+    library: Mapping[str, Multiplier] | None = None,
+    operands: Iterable[str] = ("sign-magnitude", "affine"),
+) -> noise_models.Front:
+    """The whole energy/degradation front: one multiplier per layer at every point.
+
+    Args:
+        model: the user's network, or a quantised one.
+        loader: training images; a few batches are enough.
+        library: circuits to choose from; absent: the generated ones.
+        operands: how circuits may be used (`approx.Operands`).
+
+    Returns:
+        the front, without any training; its degradation is the predicted increase of the loss.
+    """
+    loader = list(islice(loader, CALIBRATION_BATCHES))
+    network, images = as_network(model, loader), list(images_of(loader))
+    candidates = noise_models.list_candidates(
+        approx.trace(network, images),
+        library or default_library(),
+        noise_models.error_model("patch-channel"),
+        noise_models.FisherDegradation(noise_models.measure_sensitivity(network, images)),
+        [Operands(name) for name in operands],
+    )
+    return noise_models.knapsack(candidates)
+
+
+def approximate(
+    model: nn.Module,
+    assignment: Assignment,
+    loader: Iterable[Any],
+    library: Mapping[str, Multiplier] | None = None,
+) -> QuantisedNetwork:
+    """The network with these circuits, their mean error corrected for free; forward is bit-exact.
+
+    Args:
+        model: the user's network, or a quantised one (which is not changed).
+        assignment: circuits by layer.
+        loader: training images.
+        library: where the circuits are; absent: the generated ones.
+
+    Raises:
+        ValueError: a layer or circuit does not exist or does not fit.
+    """
+    loader = list(islice(loader, CALIBRATION_BATCHES))
+    network = copy.deepcopy(model) if isinstance(model, QuantisedNetwork) else quantise(model, loader)
+    network.assign(assignment, library or default_library())
+    return approx.correct(network, torch.cat(list(images_of(loader))))
+
+
+def retrain(
+    network: QuantisedNetwork,
+    loader: Iterable[Any],
+    recipe: approx.Recipe | None = None,
+    teacher: nn.Module | None = None,
+) -> QuantisedNetwork:
+    """Train with the bit-exact forward and straight-through gradients; in place, returned.
+
+    Args:
+        network: from `approximate`.
+        loader: training batches (images, labels), iterated once per epoch.
+        recipe: how; absent: one epoch.
+        teacher: distil from this network (the float model, say).
+    """
+    network.use(approx.Arithmetic.INTEGER)
+    for _ in approx.Trainer(network, recipe or approx.Recipe(), teacher).run(loader):
+        pass
+    return network
+
+
+def compile(network: QuantisedNetwork | Program, target: str, out: str | Path) -> Artifact:
+    """Build a network for a device.
+
+    Args:
+        network: quantised, exact or approximate; or its integer program.
+        target: "cortex-m4", "aarch64", "x86-64".
+        out: folder that receives sources, binaries and golden vectors; must not exist.
+
+    Raises:
+        ValueError: unknown target; `out` exists; the network does not fit.
+    """
+    program = network if isinstance(network, Program) else build(network)
+    return find_target(target).build(program, Path(out))
+
+
+def energy(
+    model: nn.Module | QuantisedNetwork,
+    assignment: Assignment,
+    input_shape: tuple[int, ...] | None = None,
+    library: Mapping[str, Multiplier] | None = None,
+    hardware: str | Hardware | None = None,
+) -> EnergyReport:
+    """Energy of a candidate configuration; no training, no data.
+
+    Args:
+        model: the user's network or a quantised one.
+        assignment: circuits by layer; layers it does not name multiply exactly.
+        input_shape: (C, H, W); not needed for a quantised network.
+        library: where the circuits are; absent: the generated ones.
+        hardware: name or path of a description; absent: the default one.
+
+    Raises:
+        ValueError: the assignment names a layer or circuit that does not exist; the model cannot be exported.
+    """
+    if isinstance(model, QuantisedNetwork):
+        workloads = workloads_of_program(build(model))
+    elif input_shape is None:
+        raise ValueError("energy of a float model needs input_shape, for instance (3, 32, 32)")
+    else:
+        workloads = workloads_of_module(model, input_shape)
+    chosen = assignment.circuits([w.name for w in workloads], library or default_library())
+    device = hardware if isinstance(hardware, Hardware) else Hardware.load(hardware or DEFAULT_HARDWARE)
+    return account(workloads, {name: (circuit, c.operands.value) for name, (circuit, c) in chosen.items()}, device)

@@ -1,0 +1,149 @@
+"""What a pruned network costs, as a function of how many units each group keeps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pruning.groups import Grouping
+from pruning.trace import Inputs, as_inputs, preserved_rng
+
+Cost = Callable[[Mapping[str, int]], float]
+"""Units kept per group -> cost; must not grow when fewer units are kept."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on a cost.
+
+    Attributes:
+        cost: units kept per group -> cost.
+        limit: the largest cost allowed, in the cost's own unit.
+        unit: what to call that unit in messages.
+    """
+
+    cost: Cost
+    limit: float
+    unit: str = "MACs"
+
+
+@dataclass(frozen=True)
+class AxisSize:
+    """Size of an axis: `fixed` positions plus a number of positions per kept unit of some groups."""
+
+    fixed: int
+    per_unit: tuple[tuple[str, int], ...]
+
+    def __call__(self, kept: Mapping[str, int]) -> int:
+        return self.fixed + sum(count * kept[name] for name, count in self.per_unit)
+
+
+@dataclass(frozen=True)
+class ProductCost:
+    """Sum of terms, each a factor times the sizes of axes: inputs and outputs of a layer shrink together."""
+
+    terms: tuple[tuple[float, tuple[AxisSize, ...]], ...]
+    constant: float = 0.0
+
+    def __call__(self, kept: Mapping[str, int]) -> float:
+        """Cost when group g keeps `kept[g]` units."""
+        total = self.constant
+        for factor, axes in self.terms:
+            for axis in axes:
+                factor *= axis(kept)
+            total += factor
+        return total
+
+
+def full_counts(grouping: Grouping) -> dict[str, int]:
+    """Group name -> number of units, before pruning."""
+    return {group.name: group.size for group in grouping.groups}
+
+
+def macs_cost(grouping: Grouping, macs: float) -> ProductCost:
+    """Multiply-accumulates per example.
+
+    Args:
+        grouping: the network and its groups.
+        macs: of the whole network (`count_macs`); what no term explains is kept as a constant.
+    """
+    owner = torch.tensor([i for i, group in enumerate(grouping.groups) for _ in range(group.size)] + [-1])
+    terms = tuple(
+        (term.factor, tuple(_axis_size(grouping, owner[units]) for units in term.axes)) for term in grouping.terms
+    )
+    explained = ProductCost(terms)(full_counts(grouping))
+    return ProductCost(terms, macs - explained)
+
+
+def _axis_size(grouping: Grouping, owners: Tensor) -> AxisSize:
+    """Size of an axis whose positions belong to the given groups (-1 = fixed)."""
+    found, counts = torch.unique(owners, return_counts=True)
+    sizes = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    fixed = sizes.pop(-1, 0)
+    groups = grouping.groups
+    return AxisSize(fixed, tuple((groups[i].name, count // groups[i].size) for i, count in sizes.items()))
+
+
+def parameter_cost(grouping: Grouping) -> ProductCost:
+    """Number of parameters (buffers and unused tensors excluded; a tied parameter counts once)."""
+    model = grouping.trace.model
+    shrinking: dict[str, dict[int, list[tuple[str, int]]]] = {}
+    for group in grouping.groups:
+        for member in group.members:
+            per_axis = shrinking.setdefault(member.tensor, {}).setdefault(member.axis, [])
+            per_axis.append((group.name, len(member.indices[0])))
+    sizes = full_counts(grouping)
+    terms, constant = [], float(sum(p.numel() for p in model.parameters()))
+    named = dict(model.named_parameters(remove_duplicate=False))
+    for name, axes in shrinking.items():
+        if name not in named:
+            continue
+        shape, factor, shortened = named[name].shape, 1.0, []
+        for axis, size in enumerate(shape):
+            if axis in axes:
+                fixed = size - sum(count * sizes[group] for group, count in axes[axis])
+                shortened.append(AxisSize(fixed, tuple(axes[axis])))
+            else:
+                factor *= size
+        terms.append((factor, tuple(shortened)))
+        constant -= named[name].numel()
+    return ProductCost(tuple(terms), constant)
+
+
+def parameter_budget(fraction: float) -> Callable[[Grouping], Budget]:
+    """A budget that keeps a fraction of the network's parameters, for `prune(..., budget=...)`.
+
+    Raises:
+        ValueError: the fraction is not in (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"parameter_budget: expected the fraction to keep, in (0, 1], got {fraction}")
+
+    def budget(grouping: Grouping) -> Budget:
+        cost = parameter_cost(grouping)
+        return Budget(cost, fraction * cost(full_counts(grouping)), "parameters")
+
+    return budget
+
+
+def count_macs(model: nn.Module, example_input: Tensor | Inputs) -> float:
+    """Multiply-accumulates per example of a network, counted while it runs (evaluation mode, on a copy).
+
+    Convolutions, matrix products and attention count; element-wise operations do not.
+    """
+    inputs = as_inputs(example_input)
+    twin: Any = copy.deepcopy(model).eval()
+    with preserved_rng(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        twin(*inputs)
+    return counter.get_total_flops() / 2 / len(inputs[0])
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters; tied ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,44 @@
+"""Criteria by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pruning.criteria.base import Criterion
+from pruning.criteria.magnitude import Magnitude
+from pruning.criteria.taylor import TaylorGate
+from pruning.criteria.taylor_weight import TaylorWeight
+
+_CRITERIA: dict[str, type[Criterion]] = {}
+
+
+def register(kind: type[Criterion]) -> type[Criterion]:
+    """Make a criterion available by its name; usable as a class decorator.
+
+    Raises:
+        ValueError: the name is taken by another criterion.
+    """
+    if _CRITERIA.get(kind.name, kind) is not kind:
+        raise ValueError(f"criterion {kind.name!r} is already {_CRITERIA[kind.name].__qualname__}; choose another name")
+    _CRITERIA[kind.name] = kind
+    return kind
+
+
+def criteria() -> list[str]:
+    """The names of all criteria."""
+    return sorted(_CRITERIA)
+
+
+def criterion(name: str, **options: Any) -> Criterion:
+    """A criterion by name, with its own options.
+
+    Raises:
+        ValueError: no criterion has that name.
+    """
+    if name not in _CRITERIA:
+        raise ValueError(f"criterion: expected one of {', '.join(criteria())}, got {name!r}")
+    return _CRITERIA[name](**options)
+
+
+for _kind in (Magnitude, TaylorGate, TaylorWeight):
+    register(_kind)

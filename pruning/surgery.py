@@ -1,0 +1,103 @@
+"""Cutting the user's own module: shorter parameters and buffers, and layer attributes that agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pruning.trace import tensors_of
+
+Cuts = Mapping[tuple[str, int], tuple[int, tuple[int, ...]]]
+
+
+def cut(model: nn.Module, axes: Cuts, groups: Mapping[str, int]) -> None:
+    """Keep only the given positions of the given axes, in place; validates everything first.
+
+    Args:
+        model: the network.
+        axes: (tensor name, axis) -> (size before, kept positions).
+        groups: module name -> number of convolution groups after the cut.
+
+    Raises:
+        ValueError: a tensor or module does not exist or has another size than the plan says.
+    """
+    tensors = tensors_of(model)
+    _validate(model, tensors, axes, groups)
+    for (name, axis), (_, kept) in axes.items():
+        tensor = tensors[name]
+        index = torch.tensor(kept, device=tensor.device)
+        if tensor.grad is not None:
+            gradient = tensor.grad.index_select(axis, index)
+            tensor.grad = None
+            tensor.data = tensor.data.index_select(axis, index)
+            tensor.grad = gradient
+        else:
+            tensor.data = tensor.data.index_select(axis, index)
+    for name, count in groups.items():
+        convolution = model.get_submodule(name)
+        assert isinstance(convolution, CONVOLUTIONS)
+        convolution.groups = count
+    for name in {tensor.rpartition(".")[0] for tensor, _ in axes}:
+        _resize(model.get_submodule(name))
+
+
+def _validate(model: nn.Module, tensors: Mapping[str, Tensor], axes: Cuts, groups: Mapping[str, int]) -> None:
+    for (name, axis), (size, _) in axes.items():
+        if name not in tensors:
+            raise ValueError(f"plan: the network has no parameter or buffer {name!r}; was it built by another factory?")
+        shape = list(tensors[name].shape)
+        if axis >= len(shape) or shape[axis] != size:
+            raise ValueError(
+                f"plan, {name!r}: expected axis {axis} of size {size}, the network has shape {shape}; apply "
+                f"a plan once, to a network fresh from the factory it was made for"
+            )
+    modules = dict(model.named_modules())
+    for name, count in groups.items():
+        if not isinstance(modules.get(name), CONVOLUTIONS):
+            raise ValueError(f"plan, groups: the network has no convolution {name!r}")
+        kept = len(axes[f"{name}.weight", 0][1]) if (f"{name}.weight", 0) in axes else 0
+        if count < 1 or kept % count:
+            raise ValueError(f"plan, groups[{name!r}]: {count} groups do not divide {kept} kept output channels")
+
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def _convolution(module: nn.Module) -> None:
+    assert isinstance(module, CONVOLUTIONS)
+    module.out_channels = module.weight.shape[0]
+    module.in_channels = module.weight.shape[1] * module.groups
+
+
+def _linear(module: nn.Module) -> None:
+    assert isinstance(module, nn.Linear)
+    module.out_features, module.in_features = module.weight.shape
+
+
+def _batch_norm(module: nn.Module) -> None:
+    assert isinstance(module, nn.modules.batchnorm._NormBase)
+    sized = module.weight if module.weight is not None else module.running_mean
+    assert sized is not None
+    module.num_features = sized.shape[0]
+
+
+def _prelu(module: nn.Module) -> None:
+    assert isinstance(module, nn.PReLU)
+    module.num_parameters = module.weight.shape[0]
+
+
+RESIZE: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Callable[[nn.Module], None]], ...] = (
+    (CONVOLUTIONS, _convolution),
+    (nn.Linear, _linear),
+    (nn.modules.batchnorm._NormBase, _batch_norm),
+    (nn.PReLU, _prelu),
+)
+
+
+def _resize(module: nn.Module) -> None:
+    """Bring the size attributes of a layer in line with its tensors; other layers have none."""
+    for kind, resize in RESIZE:
+        if isinstance(module, kind):
+            resize(module)

@@ -1,0 +1,165 @@
+"""The traced network: a functional ATen graph of the user's module, and a way to run that graph again.
+
+`torch.export` is the source of truth for which channel goes where (design.md, decision 4). The graph is
+made functional (`run_decompositions({})` only removes in-place writes), so an edited value can never be
+reached through an alias, and the first axis of every input is left dynamic, so batches of any size replay.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram
+
+Inputs = tuple[Tensor, ...]
+Edit = Callable[[fx.Node, Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A network as a functional graph.
+
+    Attributes:
+        model: evaluation-mode copy of the user's module; the graph's parameters are its tensors.
+        program: the exported program; `program.graph` is functional ATen.
+        inputs: the example inputs used, each [N, ...] with N >= 2.
+    """
+
+    model: nn.Module
+    program: ExportedProgram
+    inputs: Inputs
+
+    @property
+    def batch(self) -> int:
+        """Number of examples in `inputs`."""
+        return int(self.inputs[0].shape[0])
+
+    def tensors(self) -> dict[str, str]:
+        """Placeholder name -> qualified name, for every parameter and buffer of the graph."""
+        signature = self.program.graph_signature
+        return {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+
+    def values(self) -> dict[str, Tensor]:
+        """Qualified name -> tensor, for everything the graph lifts out of the module (constants too)."""
+        constants = {k: v for k, v in self.program.constants.items() if isinstance(v, Tensor)}
+        return {**constants, **tensors_of(self.model)}
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer of a module by qualified name; a tied tensor appears under each name."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    return {**named, **dict(model.named_buffers(remove_duplicate=False))}
+
+
+def trace(model: nn.Module, example_input: Tensor | Inputs) -> Trace:
+    """Export a copy of `model` in evaluation mode; the module itself, its mode and the RNG are untouched.
+
+    Args:
+        model: the network.
+        example_input: a tensor [N, ...] or a tuple of them; axis 0 is the batch. A batch of one is doubled,
+            because an exporter treats a size of one as a constant.
+
+    Raises:
+        ValueError: the example is no tensor, or the network cannot be exported (the reason is named).
+    """
+    inputs = as_inputs(example_input)
+    twin = copy.deepcopy(model).eval()
+    shapes = tuple({0: Dim.AUTO} for _ in inputs)
+    try:
+        with preserved_rng(), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exported = torch.export.export(twin, inputs, dynamic_shapes=shapes)
+            program = exported.run_decompositions({})
+    except Exception as error:  # the exporter raises many unrelated types; all mean "cannot be exported"
+        raise ValueError(
+            f"{type(model).__name__} cannot be exported, so its channel groups are unknown and nothing was "
+            f"pruned. torch.export says: {_reason(error)}. Rewrite that operation (data-dependent control "
+            f"flow is the usual cause), or prune the submodule that does not contain it."
+        ) from error
+    return Trace(twin, program, inputs)
+
+
+def _reason(error: Exception) -> str:
+    """First informative lines of an exporter's message, with the user's source line where it names one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " | ".join(lines[:2]) if lines else "no message"
+    return f"{type(error).__name__}: {text}"[:600].rstrip(".")
+
+
+def as_inputs(example_input: Tensor | Inputs) -> Inputs:
+    """Checked example inputs as a tuple, with a batch of at least two.
+
+    Raises:
+        ValueError: not tensors with a batch axis, or the batch sizes differ.
+    """
+    inputs = (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+    for value in inputs:
+        if not isinstance(value, Tensor) or value.ndim < 1:
+            got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"example_input: expected a tensor [N, ...] or a tuple of them, got {got}")
+    sizes = {int(value.shape[0]) for value in inputs}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(f"example_input: expected one batch size >= 1 on axis 0, got {sorted(sizes)}")
+    if sizes == {1}:
+        inputs = tuple(torch.cat([value, value]) for value in inputs)
+    return tuple(value.detach() for value in inputs)
+
+
+def replay(
+    traced: Trace,
+    inputs: Inputs,
+    *,
+    edit: Edit | None = None,
+    values: Mapping[str, Tensor] | None = None,
+) -> tuple[Any, ...]:
+    """Run the graph.
+
+    Args:
+        traced: the network.
+        inputs: one tensor per input, any batch size.
+        edit: called with every operation and its result; what it returns takes the result's place.
+        values: tensors to use instead of the module's own (qualified name -> tensor), e.g. in fp64.
+
+    Returns:
+        The flattened outputs of the network.
+    """
+    signature = traced.program.graph_signature
+    table = traced.values() if values is None else values
+    lifted = {**traced.tensors(), **signature.inputs_to_lifted_tensor_constants}
+    queue = iter(inputs)
+    arguments = [
+        table[lifted[node.name]] if node.name in lifted else next(queue)
+        for node in traced.program.graph.nodes
+        if node.op == "placeholder"
+    ]
+    result = _Replay(traced.program.graph_module, edit).run(*arguments)
+    return tuple(result)
+
+
+class _Replay(fx.Interpreter):
+    """Interpreter that lets `edit` replace results and skips the exporter's assertions (they bake dtypes)."""
+
+    def __init__(self, module: fx.GraphModule, edit: Edit | None) -> None:
+        super().__init__(module)
+        self._edit = edit
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op == "call_function" and str(n.target).startswith("aten._assert"):
+            return None
+        value = super().run_node(n)
+        return value if self._edit is None or n.op == "output" else self._edit(n, value)
+
+
+@contextmanager
+def preserved_rng() -> Iterator[None]:
+    """Restore the CPU and accelerator random state on exit."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        yield

@@ -1,0 +1,191 @@
+"""Finding groups by following the label of every axis through the traced graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, fx
+
+from pruning.groups import Frozen, Group, Grouping, MacTerm, Member
+from pruning.labels import Labels, tracked
+from pruning.rules import Context, rule_for, shape_of
+from pruning.rules.context import operand
+from pruning.trace import Trace
+
+Slot = tuple[str, int]
+
+
+def find_groups(trace: Trace, *, ignore: Iterable[str] = (), static: Mapping[str, str] | None = None) -> Grouping:
+    """Follow every channel through the graph.
+
+    Args:
+        trace: the network.
+        ignore: layer-name patterns (`fnmatch`) whose output channels are all kept.
+        static: group name -> reason, for groups found unable to shrink (see `pruning.probe`).
+
+    Raises:
+        ValueError: a pattern in `ignore` matches no layer.
+    """
+    context = Context(Labels(), trace.batch)
+    axes = _label_tensors(context, trace)
+    for name, reason in _ignored(trace, ignore):
+        for tensor, labelled in axes.items():
+            if tensor.rpartition(".")[0] == name and labelled:
+                context.labels.freeze(labelled[0], reason)
+    for node in trace.program.graph.nodes:
+        if node.op == "call_function":
+            _apply_rule(context, node)
+        elif node.op == "output":
+            context.freeze(node, "network output")
+    return _collect(context, trace, axes, static or {})
+
+
+def _label_tensors(context: Context, trace: Trace) -> dict[str, list[Tensor]]:
+    """Atoms for every parameter and buffer, fixed labels for inputs and constants; in order of first use."""
+    lifted, axes = trace.tensors(), {}
+    for node in trace.program.graph.nodes:
+        value = node.meta.get("val")
+        if node.op != "placeholder" or not isinstance(value, Tensor):
+            continue
+        shape = shape_of(value)
+        if node.name not in lifted:
+            origin = "constant in the code" if "lifted_tensor" in node.name else "network input"
+            context.env[node] = context.fixed(shape, origin)
+            continue
+        labelled = [
+            context.labels.fresh(size) if size > 1 else context.labels.fixed(size, "single channel") for size in shape
+        ]
+        if not node.users:
+            for axis in labelled:
+                context.labels.freeze(axis, "unused by the network")
+        context.env[node] = labelled
+        axes[lifted[node.name]] = labelled
+    order = {node: i for i, node in enumerate(trace.program.graph.nodes)}
+    first_use = {
+        lifted[node.name]: min((order[user] for user in node.users), default=len(order))
+        for node in order
+        if node.name in lifted
+    }
+    return dict(sorted(axes.items(), key=lambda entry: first_use[entry[0]]))
+
+
+def _ignored(trace: Trace, patterns: Iterable[str]) -> list[tuple[str, str]]:
+    """(layer, reason) for every layer that a pattern matches."""
+    layers = [name for name, _ in trace.model.named_modules()]
+    chosen = []
+    for pattern in patterns:
+        matches = [name for name in layers if name and fnmatchcase(name, pattern)]
+        if not matches:
+            raise ValueError(f"ignore: {pattern!r} matches no layer; layers: {', '.join(filter(None, layers))}")
+        chosen += [(name, f"ignored by the user ({pattern})") for name in matches]
+    return chosen
+
+
+def _apply_rule(context: Context, node: fx.Node) -> None:
+    """Label the result of an operation; arithmetic on sizes has no axes and is passed over."""
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor | tuple | list):
+        return
+    context.env[node] = rule_for(node)(context, node)
+    if isinstance(value, Tensor):
+        found = tuple(len(axis) for axis in context.axes(node))
+        if found != shape_of(value):
+            raise AssertionError(f"rule for {node.target}: labels {found} for a tensor {shape_of(value)}")
+
+
+def _collect(context: Context, trace: Trace, axes: dict[str, list[Tensor]], static: Mapping[str, str]) -> Grouping:
+    """Turn tied atoms into groups of units with the same members."""
+    roots, frozen = context.labels.resolve()
+    classes: dict[int, dict[Slot, list[int]]] = {}
+    for tensor, labelled in axes.items():
+        for number, axis in enumerate(labelled):
+            for position, atom in enumerate(axis.tolist()):
+                if atom >= 0:
+                    classes.setdefault(roots[atom], {}).setdefault((tensor, number), []).append(position)
+    alike: dict[tuple[tuple[Slot, int], ...], list[int]] = {}
+    for root, slots in classes.items():
+        if root not in frozen:
+            alike.setdefault(tuple((slot, len(found)) for slot, found in slots.items()), []).append(root)
+    groups: list[Group] = []
+    unit_of_root: dict[int, int] = {}
+    names: set[str] = set()
+    for signature, members in alike.items():
+        name = _name([slot for slot, _ in signature], names)
+        names.add(name)
+        if name in static:
+            frozen.update(dict.fromkeys(members, static[name]))
+            continue
+        for root in members:
+            unit_of_root[root] = len(unit_of_root)
+        groups.append(
+            Group(
+                name,
+                len(members),
+                tuple(
+                    Member(slot[0], slot[1], tuple(tuple(classes[root][slot]) for root in members))
+                    for slot, _ in signature
+                ),
+            )
+        )
+    unit_of = torch.tensor([unit_of_root.get(root, -1) for root in roots] + [-1])
+    sites = _sites(context, trace, unit_of)
+    terms = tuple(
+        MacTerm(term.node, term.factor, tuple(units_at(unit_of, axis) for axis in term.axes)) for term in context.terms
+    )
+    lifted = trace.tensors()
+    weights = {operand(node, 1).name: count for node, count in context.whole_groups.items()}
+    whole = {lifted[name]: count for name, count in weights.items() if name in lifted}
+    return Grouping(trace, tuple(groups), _frozen(classes, frozen, axes), terms, sites, whole)
+
+
+def units_at(unit_of: Tensor, axis: Tensor) -> Tensor:
+    """Unit of each position of a labelled axis, -1 for fixed and frozen positions: int64 [size]."""
+    return unit_of[axis.clamp(min=-1)]
+
+
+def _name(slots: Sequence[Slot], taken: set[str]) -> str:
+    """The layer whose weight has this group on its output axis, numbered when a layer has several."""
+    producers = [tensor for tensor, axis in slots if axis == 0 and tensor.endswith("weight")] or [slots[0][0]]
+    base = producers[0].removesuffix(".weight")
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}#{number}"
+    return name
+
+
+def _frozen(
+    classes: Mapping[int, Mapping[Slot, list[int]]],
+    frozen: Mapping[int, str],
+    axes: Mapping[str, list[Tensor]],
+) -> tuple[Frozen, ...]:
+    """Frozen channels, each class reported once, at the first parameter axis it is seen on."""
+    counts: dict[tuple[Slot, str], int] = {}
+    for root, slots in classes.items():
+        if root in frozen and frozen[root] != "kernel axis":
+            slot = next(iter(slots))
+            counts[slot, frozen[root]] = counts.get((slot, frozen[root]), 0) + len(slots[slot])
+    return tuple(
+        Frozen(tensor, axis, count, len(axes[tensor][axis]), reason)
+        for ((tensor, axis), reason), count in counts.items()
+    )
+
+
+def _sites(context: Context, trace: Trace, unit_of: Tensor) -> dict[str, tuple[tuple[int, Tensor], ...]]:
+    """Tensors over whose channels something sums, among those that depend on the network's input."""
+    parameters = trace.tensors()
+    data: set[fx.Node] = set()
+    for node in trace.program.graph.nodes:
+        is_input = node.op == "placeholder" and node.name not in parameters
+        if is_input or any(entry in data for entry in node.all_input_nodes):
+            data.add(node)
+    sites = {}
+    for node in data & set(context.ends):
+        axes = context.axes(node)
+        found = [(axis, units_at(unit_of, axes[axis])) for axis in sorted(context.ends[node])]
+        present = tuple((axis, units) for axis, units in found if tracked(units))
+        if present:
+            sites[node.name] = present
+    return sites

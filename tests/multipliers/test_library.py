@@ -1,0 +1,129 @@
+"""Library: order, filter, Pareto front, files; the generated library."""
+
+import json
+
+import numpy as np
+import pytest
+
+from multipliers import Library, Multiplier, Provenance, default_library, generate
+from multipliers.testing import LibraryConformance
+
+PROVENANCE = Provenance(source="a test", node="none", method="invented", uncertainty=0.1)
+
+
+def circuit(name: str, wrong: int, energy: float, width: int = 2, **changes: object) -> Multiplier:
+    table = np.multiply.outer(np.arange(1 << width), np.arange(1 << width))
+    table[-1, -1] -= wrong
+    fields: dict = {"energy_pj": energy, "energy_relative": energy, "area_um2": None, "delay_ns": None}
+    return Multiplier(
+        name=name, table=table, signed=False, width_a=width, width_b=width, provenance=PROVENANCE,
+        **{**fields, **changes},
+    )  # fmt: skip
+
+
+class TestDefaultLibrary(LibraryConformance):
+    @pytest.fixture
+    def library(self) -> Library:
+        return default_library()
+
+
+def test_default_library_is_complete_cached_and_spread() -> None:
+    library = default_library()
+    assert default_library() is library
+    assert 35 <= len(library) <= 50
+    assert library["mul8u_exact"].is_exact and library["mul8s_exact"].is_exact
+    assert library["mul8u_exact"].energy_relative == library["mul8s_exact"].energy_relative == 1.0
+    assert {"mul8u_trunc6", "mul8u_bam_h2v6", "mul8u_drum4", "mul8u_mitchell"} <= set(library)
+    assert all(m.width_a == m.width_b == 8 and m.area_um2 for m in library.values())
+    front = library.filter(signed=False).pareto()
+    energies = np.array([m.energy_relative for m in front.values()])
+    assert len(front) >= 18 and energies[0] < 0.15 and np.diff(energies).max() < 0.15
+    assert len({m.content_hash for m in library.values()}) == len(library)
+
+
+def test_default_library_is_deterministic() -> None:
+    library = default_library()
+    for name in ("mul8u_drum4", "mul8s_sm_bam_h2v6", "mul8u_mitchell"):
+        again = generate(name)
+        assert again.content_hash == library[name].content_hash
+        assert again.energy_pj == library[name].energy_pj
+
+
+def test_mapping_keeps_order_and_names_what_is_missing() -> None:
+    library = Library([circuit("b", 0, 1.0), circuit("a", 1, 0.5)])
+    assert list(library) == ["b", "a"] and len(library) == 2 and "a" in library
+    with pytest.raises(KeyError, match=r"no multiplier 'c' .* known: b, a"):
+        library["c"]
+    assert library.get("c") is None
+    assert repr(library) == "Library(2 circuits: b, a)"
+    with pytest.raises(TypeError):
+        library["c"] = library["a"]  # type: ignore[index]
+
+
+def test_duplicate_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="two circuits are named 'a'"):
+        Library([circuit("a", 0, 1.0), circuit("a", 1, 0.5)])
+
+
+def test_filter() -> None:
+    library = Library([circuit("exact", 0, 1.0), circuit("good", 1, 0.8, area_um2=5.0), circuit("bad", 4, 0.2)])
+    assert list(library.filter(max_wce=1)) == ["exact", "good"]
+    assert list(library.filter(max_energy_relative=0.8, min_mae=0.1)) == ["bad"]
+    assert list(library.filter(lambda m: m.name != "good", signed=False)) == ["exact", "bad"]
+    assert list(library.filter(name="bad")) == ["bad"]
+    assert list(library.filter(max_area_um2=100.0)) == ["good"]
+    assert list(library.filter(width_a=8)) == []
+    with pytest.raises(ValueError, match="'max_energy' names no field; use one of name"):
+        library.filter(max_energy=1.0)
+
+
+def test_pareto() -> None:
+    library = Library(
+        [
+            circuit("exact", 0, 1.0),
+            circuit("dear", 2, 1.5),
+            circuit("good", 2, 0.5),
+            circuit("twin", 2, 0.5),
+            circuit("worse", 3, 0.5),
+            circuit("cheap", 5, 0.1),
+            circuit("wide", 1, 9.0, width=3),
+        ]
+    )
+    assert list(library.pareto()) == ["cheap", "good", "exact", "wide"]
+    assert list(library.pareto(error="bias", cost="energy_pj")) == ["cheap", "good", "exact", "wide"]
+    with pytest.raises(ValueError, match="error must be one of mae"):
+        library.pareto(error="psnr")
+    with pytest.raises(ValueError, match="cost must be one of energy_pj"):
+        library.pareto(cost="price")
+    with pytest.raises(ValueError, match="'exact' has no area_um2"):
+        library.pareto(cost="area_um2")
+    assert len(Library().pareto()) == 0
+
+
+def _rewrite(path: object, **changes: object) -> None:
+    with np.load(path, allow_pickle=False) as data:
+        arrays = {**{key: data[key] for key in data.files}, **changes}
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def test_damaged_files_are_refused(tmp_path) -> None:
+    path = tmp_path / "library.npz"
+    Library([circuit("a", 1, 1.0)]).save(path)
+    table = Library.load(path)["a"].table.copy()
+    table[0, 0] = 1
+    _rewrite(path, table_0=table)
+    with pytest.raises(ValueError, match="'a' does not match its recorded hash"):
+        Library.load(path)
+    header = np.frombuffer(json.dumps({"format": "other/9", "multipliers": []}).encode(), np.uint8)
+    _rewrite(path, header=header)
+    with pytest.raises(ValueError, match="expected format 'picojoule-multipliers/1', got 'other/9'"):
+        Library.load(path)
+    np.savez(path, something=table)
+    with pytest.raises(ValueError, match="not a multiplier library"):
+        Library.load(path)
+
+
+def test_empty_library_can_be_saved(tmp_path) -> None:
+    Library().save(tmp_path / "empty.npz")
+    assert len(Library.load(tmp_path / "empty.npz")) == 0
