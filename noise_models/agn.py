@@ -25,11 +25,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from approx import Arithmetic, LayerTrace, QuantisedNetwork
+from noise_models.progress import Progress
 from noise_models.sensitivity import check_labels
 from noise_models.tolerance import LayerTolerance, Tolerance
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-Progress = Callable[[int, int, str], None]
 State = dict[str, torch.Tensor]
 
 

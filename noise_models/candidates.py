@@ -12,9 +12,9 @@ from multipliers import Multiplier
 from noise_models.degradation import Degradation
 from noise_models.error_models import ErrorModel
 from noise_models.prediction import ErrorPrediction
+from noise_models.progress import Progress
 
 Cost = Callable[[LayerTrace, Choice, Multiplier], float]
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,8 @@ from safetensors.numpy import save_file
 
 from approx import Arithmetic, LayerTrace, QuantisedNetwork
 from noise_models.prediction import FloatArray
+from noise_models.progress import Progress
 from noise_models.tolerance import LayerTolerance, Tolerance
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,17 @@ code meets which weight. So the pairing is a uniformly random permutation, and t
 
     n^2 / (n - 1) * mean over w and x of (e - E_x e - E_w e + E e)^2
 
-Measured on ResNet-20 with 36 + 13 published circuits, against the true error on the same patches: median error of the
-predicted std 3 % this way, 7 % with Var_x for fixed weights, 9 % with independent x and w.
-
 The part of the error that is a multiple of the output is scaled by the output's true variance on the patches: that
 variance is known, and the histograms, which forget positions, misjudge it.
+
+Measured on ResNet-20 (CIFAR-10), 49 published circuits in every coding and order, against the true error on the same
+512 patches; median and 90th percentile of |predicted / true std - 1|, on 599 random (layer, circuit) pairs:
+
+    x and w independent            0.085  0.42
+    Var_x for the weights fixed    0.070  0.19
+    random pairing                 0.032  0.19
+
+and with the output's variance, on all 4,680 pairs, 0.018 and 0.058 (after free correction 0.018 and 0.066).
 """
 
 from dataclasses import dataclass

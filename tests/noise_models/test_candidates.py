@@ -1,6 +1,7 @@
 """Candidates: what is listed, what it costs, what is refused; and a real network from trace to front."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from multipliers import Library, Multiplier, Provenance, default_library, load_e
 from noise_models.candidates import MultiplicationEnergy, list_candidates, undominated
 from noise_models.degradation import ToleranceDegradation
 from noise_models.error_models import PatchChannel, Sampled
-from noise_models.selection import knapsack, uniform
+from noise_models.selection import best_exactly, knapsack, uniform
 from noise_models.testing import random_trace
 from noise_models.tolerance import LayerTolerance, Tolerance
 
@@ -77,7 +78,7 @@ def test_undominated_keeps_the_lower_left_border() -> None:
     assert 2 < len(kept) < len(row)
     for c in row:
         assert any(k.energy <= c.energy and k.degradation <= c.degradation for k in kept)
-    for left, right in zip(kept, kept[1:], strict=False):
+    for left, right in pairwise(kept):
         assert left.energy < right.energy and left.degradation > right.degradation
 
 
@@ -105,7 +106,9 @@ def test_circuits_that_cannot_fit_are_refused() -> None:
 def test_patch_channel_on_published_circuits(shared_data: Path) -> None:
     """All 49 circuits in every way on made-up layers of ResNet-20's sizes: close to the truth, and quick."""
     library = load_evoapprox(shared_data / "multipliers")
-    traces = {f"l{k}": random_trace(k, channels=16 << (k // 3), fan_in=144 << (k // 3), patches=512) for k in range(9)}
+    traces = {
+        f"l{k}": random_trace(k, channels=16 << (k // 3), fan_in=144 << (k // 3), patches=512) for k in (0, 1, 4, 8)
+    }
     degradation = ToleranceDegradation(
         Tolerance("agn", {}, {name: LayerTolerance.of_relative(0.1, 5.0) for name in traces})
     )
@@ -121,7 +124,5 @@ def test_patch_channel_on_published_circuits(shared_data: Path) -> None:
                 ratios.append(c.prediction.layer_residual_std / by_choice[c.choice].layer_residual_std)
     error = np.abs(np.array(ratios) - 1)
     assert np.median(error) < 0.05 and np.quantile(error, 0.9) < 0.12
-    front, single = knapsack(true), uniform(true)
-    for point in single:
-        if point.degradation >= front.points[-1].degradation:
-            assert front.best(point.energy).degradation <= point.degradation * (1 + 1e-9)
+    for point in uniform(true):
+        assert best_exactly(true, point.energy).degradation <= point.degradation * (1 + 1e-9)

@@ -7,9 +7,16 @@ import numpy.typing as npt
 import pytest
 
 from approx import LayerTrace, Operands
-from noise_models.error_models import ERROR_MODELS, ErrorModel, PatchChannel, Published, Sampled, SingleDistribution
+from noise_models.error_models import (
+    ERROR_MODELS,
+    ErrorModel,
+    PatchChannel,
+    Published,
+    Sampled,
+    SingleDistribution,
+    sampled_errors,
+)
 from noise_models.error_models import error_model as error_model_of
-from noise_models.error_models import sampled_errors
 from noise_models.prediction import residual_variance
 from noise_models.testing import ErrorModelCases, random_error, random_trace, table_of_error
 
