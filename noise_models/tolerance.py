@@ -50,6 +50,12 @@ class LayerTolerance:
         values = np.atleast_1d(np.asarray(absolute, dtype=np.float64))
         return cls(values / max(output_std, np.finfo(float).tiny), values)
 
+    @property
+    def level(self) -> float:
+        """Relative std that, the same in all channels, uses the tolerance up: (mean of 1 / relative^2)^(-1/2)."""
+        with np.errstate(divide="ignore"):
+            return float(np.sqrt(1.0 / np.mean(self.relative**-2.0)))
+
     def usage(self, std: FloatArray) -> float:
         """Share of what the layer bears that an error uses up: mean over channels of (std / tolerance)^2.
 

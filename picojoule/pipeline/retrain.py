@@ -1,5 +1,6 @@
 """Stage "retrain": free correction of the chosen circuits' mean error, then training with the bit-exact forward."""
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -14,7 +15,10 @@ from picojoule.stages import Stage, StageContext, StageResult, run_stage
 
 
 def retrain(lab: Lab, floating: StageResult, quantised: StageResult, selected: StageResult) -> StageResult:
-    """Runs the stage; without a [retrain] section the network is only corrected."""
+    """Runs the stage; without a [retrain] section the network is only corrected.
+
+    Retraining that makes validation worse is thrown away.
+    """
     config, data = lab.config.retrain, lab.config.data
 
     def action(context: StageContext) -> Mapping[str, Json]:
@@ -23,7 +27,8 @@ def retrain(lab: Lab, floating: StageResult, quantised: StageResult, selected: S
         network = quantised_network(lab, floating, quantised, assignment)
         correct(network, torch.cat(lab.batches(data.calibration_images)))
         validation = Loader(lab.splits.validation, data.evaluation_batch_size)
-        values: dict[str, Json] = {"accuracy_validation_before": accuracy(network, validation)}
+        before, corrected = accuracy(network, validation), copy.deepcopy(network.state_dict())
+        values: dict[str, Json] = {"accuracy_validation_corrected": before}
         if config is not None:
             recipe = Recipe(
                 config.epochs,
@@ -35,7 +40,10 @@ def retrain(lab: Lab, floating: StageResult, quantised: StageResult, selected: S
                 config.distillation,
             )
             values["losses"] = list(lab.train(context, network, recipe, float_network(lab, floating)))
-        values["accuracy_validation"] = accuracy(network, validation)
+        after = accuracy(network, validation)
+        if after < before:
+            network.load_state_dict(corrected)
+        values |= {"accuracy_validation": max(before, after), "retrained": config is not None and after >= before}
         history = History().add("approximate", {"assignment": assignment.to_json()}, network)
         save_checkpoint(network, history, context.outputs / WEIGHTS)
         return values

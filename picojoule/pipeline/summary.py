@@ -126,7 +126,7 @@ def _points(lab: Lab, found: Found, results: Mapping[str, Any]) -> list[FrontPoi
                 degradation=point["degradation"],
             )
         )
-    if "losses" in found["retrain"].values:
+    if found["retrain"].values["retrained"]:
         final = saved(Assignment.load(selected.path(ASSIGNMENT)))
         accuracy = 100 * results["accuracy_approximate"]
         points.append(FrontPoint(kind=PointKind.RETRAINED, saved_multiplication=final, accuracy=accuracy))
@@ -167,7 +167,7 @@ def _layers(lab: Lab, found: Found, energy: Mapping[str, Any]) -> list[LayerRow]
             if not table.exact:
                 std = model.predict(traces[name], choice.operands, table).residual_std
                 error = float(np.sqrt(np.mean(std**2))) / traces[name].accumulator_std
-        before, now = original[name], traces[name]
+        before, now, level = original[name], traces[name], tolerance[name].level
         rows.append(
             LayerRow(
                 name=name,
@@ -180,7 +180,7 @@ def _layers(lab: Lab, found: Found, energy: Mapping[str, Any]) -> list[LayerRow]
                 multiplication_after=row["multiplication_after_pj"],
                 channels_before=before["channels"],
                 channels_after=len(now.weight),
-                tolerance=float(np.sqrt(np.mean(np.minimum(tolerance[name].relative, 10.0) ** 2))),
+                tolerance=level if np.isfinite(level) else None,
                 predicted_error=error,
             )
         )
