@@ -5,6 +5,7 @@ from approx.assignment import Choice as Choice
 from approx.capture import capture as capture
 from approx.capture import quantise as quantise
 from approx.correction import correct as correct
+from approx.correction import layer_moments as layer_moments
 from approx.network import QuantisedNetwork as QuantisedNetwork
 from approx.operands import LayerTable as LayerTable
 from approx.operands import Operands as Operands

@@ -6,6 +6,7 @@ correction costs nothing on the device.
 """
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import fx
@@ -16,6 +17,9 @@ from approx.operands import Operands
 from approx.operation import Arithmetic
 
 GAIN_LIMITS = (0.5, 2.0)
+
+LayerMoments = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+"""Layer name -> mean float64 [C], std float64 [C]."""
 
 
 class _Moments(fx.Interpreter):
@@ -31,7 +35,7 @@ class _Moments(fx.Interpreter):
 
     found: dict[str, tuple[torch.Tensor, torch.Tensor]]
 
-    def measure(self, images: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    def measure(self, images: torch.Tensor) -> LayerMoments:
         self.found = {}
         with torch.no_grad(), self.network.using(Arithmetic.INTEGER):
             self.run(images)
@@ -49,7 +53,7 @@ class _Moments(fx.Interpreter):
 class _Correct(_Moments):
     """Sets gain and bias of each approximate layer, in execution order, so that later layers see corrected inputs."""
 
-    def __init__(self, network: QuantisedNetwork, wanted: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+    def __init__(self, network: QuantisedNetwork, wanted: LayerMoments) -> None:
         super().__init__(network)
         self.wanted = wanted
 
@@ -69,15 +73,28 @@ def _moments(response: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return wide.mean(spatial), wide.std(spatial, unbiased=False)
 
 
-def correct(network: QuantisedNetwork, images: torch.Tensor) -> QuantisedNetwork:
+def layer_moments(network: QuantisedNetwork, images: torch.Tensor) -> LayerMoments:
+    """Mean and std per output channel of every layer's response with exact products: what `correct` restores.
+
+    Args:
+        network: calibrated; its circuits are ignored, it is not changed.
+        images: one batch [N, C, H, W].
+    """
+    exact = copy.deepcopy(network)
+    for layer in exact.layers().values():
+        layer.use_circuit(EXACT, Operands.SIGN_MAGNITUDE, None)
+    return _Moments(exact).measure(_channels_last(images))
+
+
+def correct(network: QuantisedNetwork, images: torch.Tensor, wanted: LayerMoments | None = None) -> QuantisedNetwork:
     """Match the moments of every approximate layer to the exact network's; returns the network.
 
-    The reference is the same network with exact products and the biases it has now; call it once, directly after
-    `assign` on a freshly quantised network.
+    Call it once, directly after `assign` on a freshly quantised network.
 
     Args:
         network: calibrated, with circuits assigned.
         images: one batch [N, C, H, W] that no test uses; about a thousand are enough.
+        wanted: `layer_moments` of the same network on the same images, where they are known already.
 
     Raises:
         ValueError: a layer is corrected already.
@@ -85,9 +102,9 @@ def correct(network: QuantisedNetwork, images: torch.Tensor) -> QuantisedNetwork
     corrected = [name for name, layer in network.layers().items() if (layer.gain != 1).any()]
     if corrected:
         raise ValueError(f"layers {corrected} are corrected already; start from the network before correction")
-    exact = copy.deepcopy(network)
-    for layer in exact.layers().values():
-        layer.use_circuit(EXACT, Operands.SIGN_MAGNITUDE, None)
-    images = images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
-    _Correct(network, _Moments(exact).measure(images)).measure(images)
+    _Correct(network, wanted or layer_moments(network, images)).measure(_channels_last(images))
     return network
+
+
+def _channels_last(images: torch.Tensor) -> torch.Tensor:
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images

@@ -61,6 +61,6 @@ class Lab:
         with progress(context.name, (recipe.epochs - trainer.epoch) * len(loader)) as step:
             for loss in trainer.run(loader, lambda done, total, value: step(f"loss {value:.3f}")):
                 losses.append(loss)
-                context.log("epoch", epoch=trainer.epoch, loss=loss)
                 state.save(trainer.epoch, losses=losses)
+                context.log("epoch", epoch=trainer.epoch, loss=loss)
         return losses

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from approx import Assignment, accuracy, correct
+from approx import Assignment, accuracy, correct, layer_moments
 from deploy.build import build
 from deploy.interpreter import run
 from deploy.program import Program
@@ -62,9 +62,10 @@ def measure(lab: Lab, done: Done) -> StageResult:
 def _points(lab: Lab, done: Done) -> Iterator[Program]:
     """Programs of the front's points that selection measured on validation images, corrected, not retrained."""
     images = torch.cat(lab.batches(lab.config.data.calibration_images))
+    wanted = layer_moments(quantised_network(lab, done.floating, done.quantised), images)
     for name in sorted(name for name in done.selected.outputs if name.startswith("point")):
         assignment = Assignment.load(done.selected.path(name))
-        yield build(correct(quantised_network(lab, done.floating, done.quantised, assignment), images))
+        yield build(correct(quantised_network(lab, done.floating, done.quantised, assignment), images, wanted))
 
 
 def executor(program: Program) -> Callable[[Tensor], Tensor]:

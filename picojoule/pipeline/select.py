@@ -5,10 +5,11 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 import torch
 
-from approx import Choice, LayerTrace, Operands, QuantisedNetwork, accuracy, correct, load_traces
+from approx import Choice, LayerTrace, Operands, QuantisedNetwork, accuracy, correct, layer_moments, load_traces
 from deploy.energy import account
 from deploy.hardware import Hardware
 from deploy.workload import LayerWorkload, workloads_of_module
@@ -149,40 +150,41 @@ def _degradation(tolerated: StageResult) -> Degradation:
 
 
 def _measure(lab: Lab, network: QuantisedNetwork, front: Front, exact: float) -> list[Measured]:
-    """Measures points: half of the allowance spread over the front, the rest halving towards the budget."""
+    """Measures points: half of the allowance halves the front towards the budget, the rest fills the picture."""
     config, data = lab.config.select, lab.config.data
     count = min(config.candidate_images or len(lab.splits.validation), len(lab.splits.validation))
     validation = Loader(lab.splits.validation.take(slice(count)), data.evaluation_batch_size)
     images = torch.cat(lab.batches(data.calibration_images))
+    wanted = layer_moments(network, images)
     points = [p for p in front if p.degradation > NEGLIGIBLE] or list(front)
     found: dict[int, Measured] = {}
-    with progress("measure", config.candidates) as step:
+    with progress("measure", min(config.candidates, len(points))) as step:
 
         def measure(index: int) -> Measured:
             if index not in found:
                 candidate = copy.deepcopy(network).assign(points[index].assignment, lab.library)
-                found[index] = Measured(points[index], accuracy(correct(candidate, images), validation))
+                found[index] = Measured(points[index], accuracy(correct(candidate, images, wanted), validation))
                 step(f"{100 * found[index].accuracy:.2f} % at energy {points[index].energy:.3f}")
             return found[index]
 
-        for index in _spread(points, max(2, config.candidates // 2)):
-            measure(index)
-        while len(found) < min(config.candidates, len(points)):
-            good = [i for i in sorted(found) if _keeps(config, found[i], exact)]
-            high = good[0] if good else len(points) - 1
-            low = max((i for i in found if i < high), default=-1)
+        low, high = -1, len(points) - 1  # the budget is broken at low and kept at high, as far as is known
+        while high - low > 1 and len(found) < -(-config.candidates // 2):
             middle = (low + high) // 2
-            if middle in found or middle < 0:
-                break
-            measure(middle)
+            low, high = (low, middle) if _keeps(config, measure(middle), exact) else (middle, high)
+        while len(found) < min(config.candidates, len(points)):
+            measure(_widest_gap(points, sorted(found)))
     return [found[index] for index in sorted(found)]
 
 
-def _spread(points: list[FrontPoint], count: int) -> list[int]:
-    """Indices of `count` points at about equal distances in energy, the cheapest left out."""
-    energies = torch.tensor([p.energy for p in points])
-    wanted = torch.linspace(float(energies[0]), float(energies[-1]), count + 1)[1:]
-    return sorted({int((energies - w).abs().argmin()) for w in wanted})
+def _widest_gap(points: list[FrontPoint], known: list[int]) -> int:
+    """The point in the middle of the widest gap in energy between known points, the dearer end of the front included."""
+    ends = sorted({*known, len(points) - 1})
+    gaps = [(points[b].energy - points[a].energy, a, b) for a, b in pairwise(ends) if b - a > 1]
+    if not gaps:
+        return next(index for index in reversed(range(len(points))) if index not in known)
+    _, a, b = max(gaps)
+    middle = (points[a].energy + points[b].energy) / 2
+    return min(range(a + 1, b), key=lambda index: abs(points[index].energy - middle))
 
 
 def _keeps(config: SelectConfig, measured: Measured, exact: float) -> bool:

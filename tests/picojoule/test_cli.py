@@ -114,4 +114,3 @@ def test_truncated_weights_and_wrong_images(tmp_path: Path) -> None:
     (tmp_path / "d.toml").write_text(wrong)
     code, output = invoke("run", str(tmp_path / "d.toml"), "--out", str(tmp_path / "run2"))
     assert code == 2 and "1x8x8" in output and "3x32x32" in output
-
