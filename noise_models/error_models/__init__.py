@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from noise_models.error_models.error_model import ErrorModel as ErrorModel
+from noise_models.error_models.base import ErrorModel as ErrorModel
 from noise_models.error_models.patch_channel import PatchChannel as PatchChannel
 from noise_models.error_models.published import Published as Published
 from noise_models.error_models.sampled import Sampled as Sampled

@@ -27,7 +27,7 @@ import numpy as np
 
 from approx import LayerTrace, Operands
 from approx.operands import LayerTable
-from noise_models.error_models.error_model import ErrorModel, check_table
+from noise_models.error_models.base import ErrorModel, check_table
 from noise_models.error_models.operand_statistics import GroupStatistics, operand_statistics, product
 from noise_models.prediction import ErrorPrediction, FloatArray, residual_variance
 

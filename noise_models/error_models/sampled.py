@@ -13,7 +13,7 @@ import torch
 from approx import LayerTrace, Operands
 from approx.kernels import table_conv2d
 from approx.operands import LayerTable
-from noise_models.error_models.error_model import ErrorModel, check_table
+from noise_models.error_models.base import ErrorModel, check_table
 from noise_models.error_models.operand_statistics import exact_outputs
 from noise_models.prediction import ErrorPrediction, FloatArray, residual_variance
 

@@ -67,6 +67,7 @@ class DataConfig(Section):
         batch_size: images per training batch.
         evaluation_batch_size: images per batch when only evaluating.
         validation_images: images held out of the training set; absent: the data set's own default.
+        test_images: only the first ones, for a quick look; absent: all.
         split_seed: fixes which; the same split is used by every stage.
         calibration_images: training images that observers, patch histograms and sensitivities see.
         augment: random flip and shifted crop of training images, where the data set has them.
@@ -79,6 +80,7 @@ class DataConfig(Section):
     batch_size: Count = 128
     evaluation_batch_size: Count = 250
     validation_images: Count | None = None
+    test_images: Count | None = None
     split_seed: CountOrZero = 0
     calibration_images: Count = 512
     augment: bool = True

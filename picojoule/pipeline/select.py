@@ -33,6 +33,7 @@ from picojoule.data import Loader
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import ASSIGNMENT, float_network, quantised_network
+from picojoule.pipeline.savings import multiplication_saved
 from picojoule.pipeline.tolerate import SENSITIVITY, TOLERANCE, TRACES
 from picojoule.progress import progress
 from picojoule.stages import Stage, StageContext, StageResult, run_stage
@@ -60,14 +61,26 @@ class HardwareEnergy:
 
 @dataclass(frozen=True)
 class Measured:
-    """A point of the front, measured on validation images before any retraining."""
+    """A point of the front, measured on validation images before any retraining.
+
+    Attributes:
+        point: of the front.
+        accuracy: share of validation images.
+        saved: share of multiplication energy.
+    """
 
     point: FrontPoint
     accuracy: float
+    saved: float
 
     def to_json(self) -> dict[str, Json]:
         """For the stage's values."""
-        return {"energy": self.point.energy, "degradation": self.point.degradation, "accuracy": self.accuracy}
+        return {
+            "energy": self.point.energy,
+            "degradation": self.point.degradation,
+            "accuracy": self.accuracy,
+            "saved": self.saved,
+        }
 
 
 def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: StageResult) -> StageResult:
@@ -84,8 +97,9 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
         front.save(context.outputs / FRONT)
         baseline.save(context.outputs / UNIFORM)
         network = quantised_network(lab, floating, quantised)
-        measured = _measure(lab, network, front, float(str(quantised.values["accuracy_validation"])))
-        chosen = _choose(config, measured, float(str(quantised.values["accuracy_validation"])))
+        exact = float(str(quantised.values["accuracy_validation"]))
+        measured = _measure(lab, network, {w.name: w.macs for w in workloads}, front, exact)
+        chosen = _choose(config, measured, exact)
         chosen.point.assignment.save(context.outputs / ASSIGNMENT)
         for number, candidate in enumerate(measured):
             candidate.point.assignment.save(context.outputs / POINT.format(number))
@@ -93,7 +107,6 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
             "points": len(front),
             "chosen": measured.index(chosen),
             "measured": [m.to_json() for m in measured],
-            "kept_budget": _keeps(config, chosen, float(str(quantised.values["accuracy_validation"]))),
         }
 
     inputs = {"float": floating.digest, "quantise": quantised.digest, "tolerate": tolerated.digest}
@@ -149,8 +162,10 @@ def _degradation(tolerated: StageResult) -> Degradation:
     return ToleranceDegradation(Tolerance.load(tolerated.path(TOLERANCE)))
 
 
-def _measure(lab: Lab, network: QuantisedNetwork, front: Front, exact: float) -> list[Measured]:
-    """Measures points: half of the allowance halves the front towards the budget, the rest fills the picture."""
+def _measure(
+    lab: Lab, network: QuantisedNetwork, macs: Mapping[str, int], front: Front, exact: float
+) -> list[Measured]:
+    """Measures points: half of the allowance halves the front towards the budget, the rest fills it up."""
     config, data = lab.config.select, lab.config.data
     count = min(config.candidate_images or len(lab.splits.validation), len(lab.splits.validation))
     validation = Loader(lab.splits.validation.take(slice(count)), data.evaluation_batch_size)
@@ -162,8 +177,10 @@ def _measure(lab: Lab, network: QuantisedNetwork, front: Front, exact: float) ->
 
         def measure(index: int) -> Measured:
             if index not in found:
-                candidate = copy.deepcopy(network).assign(points[index].assignment, lab.library)
-                found[index] = Measured(points[index], accuracy(correct(candidate, images, wanted), validation))
+                assignment = points[index].assignment
+                candidate = copy.deepcopy(network).assign(assignment, lab.library)
+                top1 = accuracy(correct(candidate, images, wanted), validation)
+                found[index] = Measured(points[index], top1, multiplication_saved(assignment, macs, lab.library))
                 step(f"{100 * found[index].accuracy:.2f} % at energy {points[index].energy:.3f}")
             return found[index]
 
@@ -177,7 +194,7 @@ def _measure(lab: Lab, network: QuantisedNetwork, front: Front, exact: float) ->
 
 
 def _widest_gap(points: list[FrontPoint], known: list[int]) -> int:
-    """The point in the middle of the widest gap in energy between known points, the dearer end of the front included."""
+    """The point nearest the middle of the widest gap in energy, the dearest point counted as known."""
     ends = sorted({*known, len(points) - 1})
     gaps = [(points[b].energy - points[a].energy, a, b) for a, b in pairwise(ends) if b - a > 1]
     if not gaps:

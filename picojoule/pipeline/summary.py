@@ -13,7 +13,8 @@ from picojoule.files import read_json
 from picojoule.pipeline.energy import ENERGY, ORIGINAL
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import ASSIGNMENT
-from picojoule.pipeline.select import FRONT, POINT, UNIFORM
+from picojoule.pipeline.savings import multiplication_saved
+from picojoule.pipeline.select import FRONT, UNIFORM
 from picojoule.pipeline.tolerate import TOLERANCE, TRACES
 from picojoule.report import (
     Amount,
@@ -47,6 +48,7 @@ def results_of(found: Found) -> dict[str, Any]:
     return {
         **{key: measured[key] for key in measured if key != "accuracy_points"},
         **accounted,
+        "front_measured": _front_measured(found),
         "max_difference_masked_cut": found["prune"].values["max_difference"] if pruned else None,
         "assignment": read_json(found["select"].path(ASSIGNMENT)),
         "backends": {name: target["equal"] for name, target in targets.items()},
@@ -54,6 +56,16 @@ def results_of(found: Found) -> dict[str, Any]:
         "golden_images": deployed["golden_images"],
         "seconds": {stage.name: stage.seconds for stage in found.values()},
     }
+
+
+def _front_measured(found: Found) -> list[dict[str, Any]]:
+    """Points of the front: saved multiplication energy, top-1 on the test images, predicted degradation."""
+    points: Any = found["select"].values["measured"]
+    top1: Any = found["measure"].values["accuracy_points"]
+    return [
+        {"saved": point["saved"], "top1": accuracy, "degradation": point["degradation"]}
+        for point, accuracy in zip(points, top1, strict=True)
+    ]
 
 
 def report_of(lab: Lab, found: Found, results: Mapping[str, Any]) -> RunReport:
@@ -97,39 +109,35 @@ def _points(lab: Lab, found: Found, results: Mapping[str, Any]) -> list[FrontPoi
     selected = found["select"]
     macs = {row["layer"]: row["macs"] for row in _rows(read_json(found["energy"].path(ENERGY)))}
 
-    def saved(assignment: Assignment) -> float:
-        chosen = assignment.circuits(macs, lab.library)
-        spent = sum(n * (chosen[name][0].energy_relative if name in chosen else 1.0) for name, n in macs.items())
-        return 1.0 - spent / sum(macs.values())
-
-    points = [
-        FrontPoint(
-            kind=kind, label=label(p.assignment), saved_multiplication=saved(p.assignment), degradation=p.degradation
-        )
-        for file, kind, label in (
-            (FRONT, PointKind.PREDICTED, lambda a: ""),
-            (UNIFORM, PointKind.UNIFORM, lambda a: next(iter(a.layers.values())).multiplier),
-        )
-        for p in Front.load(selected.path(file))
-    ]
-    accuracies: Any = found["measure"].values["accuracy_points"]
-    predicted: Any = selected.values["measured"]
-    chosen = selected.values["chosen"]
-    for number, (accuracy, point) in enumerate(zip(accuracies, predicted, strict=True)):
-        kind = PointKind.CHOSEN if number == chosen else PointKind.MEASURED
-        assignment = Assignment.load(selected.path(POINT.format(number)))
-        points.append(
+    def predicted(file: str, kind: PointKind) -> list[FrontPoint]:
+        return [
             FrontPoint(
                 kind=kind,
-                saved_multiplication=saved(assignment),
-                accuracy=100 * accuracy,
+                label="" if kind is PointKind.PREDICTED else next(iter(p.assignment.layers.values())).multiplier,
+                saved_multiplication=multiplication_saved(p.assignment, macs, lab.library),
+                degradation=p.degradation,
+            )
+            for p in Front.load(selected.path(file))
+        ]
+
+    points = [*predicted(FRONT, PointKind.PREDICTED), *predicted(UNIFORM, PointKind.UNIFORM)]
+    for number, point in enumerate(results["front_measured"]):
+        points.append(
+            FrontPoint(
+                kind=PointKind.CHOSEN if number == selected.values["chosen"] else PointKind.MEASURED,
+                saved_multiplication=point["saved"],
+                accuracy=100 * point["top1"],
                 degradation=point["degradation"],
             )
         )
     if found["retrain"].values["retrained"]:
-        final = saved(Assignment.load(selected.path(ASSIGNMENT)))
-        accuracy = 100 * results["accuracy_approximate"]
-        points.append(FrontPoint(kind=PointKind.RETRAINED, saved_multiplication=final, accuracy=accuracy))
+        points.append(
+            FrontPoint(
+                kind=PointKind.RETRAINED,
+                saved_multiplication=results["energy_saved_multiplication"],
+                accuracy=100 * results["accuracy_approximate"],
+            )
+        )
     return points
 
 
