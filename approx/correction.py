@@ -6,7 +6,8 @@ correction costs nothing on the device.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from torch import fx
@@ -17,60 +18,42 @@ from approx.operands import Operands
 from approx.operation import Arithmetic
 
 GAIN_LIMITS = (0.5, 2.0)
+CHUNK = 64
 
 LayerMoments = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 """Layer name -> mean float64 [C], std float64 [C]."""
 
 
-class _Moments(fx.Interpreter):
-    """Runs a network and hands every layer with its input to a visitor before the layer runs."""
+class _Visitor(fx.Interpreter):
+    """Runs a network a few images at a time and visits every layer, with all its input, before the layer runs."""
 
-    def __init__(self, network: QuantisedNetwork) -> None:
+    def __init__(self, network: QuantisedNetwork, visit: Callable[[QuantLayer, torch.Tensor], None]) -> None:
         super().__init__(network.graph_module)
-        self.network = network
+        self.network, self.visit = network, visit
 
-    def visit(self, layer: QuantLayer, x: torch.Tensor) -> None:
-        mean, std = _moments(layer.response(x))
-        self.found[layer.label] = (mean, std)
-
-    found: dict[str, tuple[torch.Tensor, torch.Tensor]]
-
-    def measure(self, images: torch.Tensor) -> LayerMoments:
-        self.found = {}
+    def pass_over(self, images: torch.Tensor) -> None:
+        """One pass in INTEGER arithmetic."""
         with torch.no_grad(), self.network.using(Arithmetic.INTEGER):
-            self.run(images)
-        return self.found
+            self.run(images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images)
 
     def call_module(self, target: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        operation = self.submodules[str(target)]
+        operation, inputs = self.submodules[str(target)], cast(tuple[torch.Tensor, ...], args)
         if isinstance(operation, QuantLayer):
-            x = args[0]
-            assert isinstance(x, torch.Tensor)
-            self.visit(operation, x)
-        return operation(*args)
+            self.visit(operation, inputs[0])
+        parts = zip(*(x.split(CHUNK) for x in inputs), strict=True)
+        return torch.cat([operation(*part) for part in parts])
 
 
-class _Correct(_Moments):
-    """Sets gain and bias of each approximate layer, in execution order, so that later layers see corrected inputs."""
-
-    def __init__(self, network: QuantisedNetwork, wanted: LayerMoments) -> None:
-        super().__init__(network)
-        self.wanted = wanted
-
-    def visit(self, layer: QuantLayer, x: torch.Tensor) -> None:
-        if layer.table is None:
-            return
-        mean, std = _moments(layer.response(x))
-        wanted_mean, wanted_std = self.wanted[layer.label]
-        gain = torch.where(std > 0, wanted_std / std.clamp(min=1e-12), 1.0).clamp(*GAIN_LIMITS)
-        layer.gain.copy_(gain)
-        layer.bias.data += (wanted_mean - gain * mean).to(layer.bias.dtype)
-
-
-def _moments(response: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    spatial = [d for d in range(response.dim()) if d != 1]
-    wide = response.double()
-    return wide.mean(spatial), wide.std(spatial, unbiased=False)
+def _moments(layer: QuantLayer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and std float64 [C] of the layer's response to x."""
+    count, total, squares = 0, torch.zeros(len(layer.weight)).double(), torch.zeros(len(layer.weight)).double()
+    for part in x.split(CHUNK):
+        response = layer.response(part).transpose(0, 1).flatten(1).double()  # [C, n * positions]
+        count += response.shape[1]
+        total += response.sum(1)
+        squares += response.square().sum(1)
+    mean = total / count
+    return mean, (squares / count - mean**2).clamp(min=0).sqrt()
 
 
 def layer_moments(network: QuantisedNetwork, images: torch.Tensor) -> LayerMoments:
@@ -83,7 +66,13 @@ def layer_moments(network: QuantisedNetwork, images: torch.Tensor) -> LayerMomen
     exact = copy.deepcopy(network)
     for layer in exact.layers().values():
         layer.use_circuit(EXACT, Operands.SIGN_MAGNITUDE, None)
-    return _Moments(exact).measure(_channels_last(images))
+    found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def visit(layer: QuantLayer, x: torch.Tensor) -> None:
+        found[layer.label] = _moments(layer, x)
+
+    _Visitor(exact, visit).pass_over(images)
+    return found
 
 
 def correct(network: QuantisedNetwork, images: torch.Tensor, wanted: LayerMoments | None = None) -> QuantisedNetwork:
@@ -102,9 +91,16 @@ def correct(network: QuantisedNetwork, images: torch.Tensor, wanted: LayerMoment
     corrected = [name for name, layer in network.layers().items() if (layer.gain != 1).any()]
     if corrected:
         raise ValueError(f"layers {corrected} are corrected already; start from the network before correction")
-    _Correct(network, wanted or layer_moments(network, images)).measure(_channels_last(images))
+    wanted = wanted or layer_moments(network, images)
+
+    def visit(layer: QuantLayer, x: torch.Tensor) -> None:
+        if layer.table is None:
+            return
+        mean, std = _moments(layer, x)
+        wanted_mean, wanted_std = wanted[layer.label]
+        gain = torch.where(std > 0, wanted_std / std.clamp(min=1e-12), 1.0).clamp(*GAIN_LIMITS)
+        layer.gain.copy_(gain)
+        layer.bias.data += (wanted_mean - gain * mean).to(layer.bias.dtype)
+
+    _Visitor(network, visit).pass_over(images)  # in execution order: later layers see corrected inputs
     return network
-
-
-def _channels_last(images: torch.Tensor) -> torch.Tensor:
-    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images

@@ -113,7 +113,7 @@ def _fast_conv2d(op: Conv2d, codes: UInt8, pad_code: int) -> Int64:
     sums = table_conv2d(
         torch.from_numpy(np.ascontiguousarray(codes)),
         torch.from_numpy(weights.values.astype(np.int32) + weights.offset),
-        torch.tensor(weights.table),
+        torch.from_numpy(weights.table.copy(order="C")),
         stride=op.stride,
         padding=op.padding,
         dilation=op.dilation,
@@ -133,7 +133,7 @@ def _fast_linear(weights: IntegerWeights, codes: UInt8) -> Int64:
     sums = table_matmul(
         torch.from_numpy(np.ascontiguousarray(codes)),
         torch.from_numpy(weights.values.astype(np.int32) + weights.offset),
-        torch.tensor(weights.table),
+        torch.from_numpy(weights.table.copy(order="C")),
     )
     return sums.numpy().astype(np.int64)
 

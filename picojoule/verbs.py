@@ -29,6 +29,7 @@ from deploy.targets import target as find_target
 from deploy.targets.base import Artifact
 from deploy.workload import workloads_of_module, workloads_of_program
 from multipliers import Multiplier, default_library
+from pruning import prune as prune
 
 CALIBRATION_BATCHES = 4
 DEFAULT_HARDWARE = "generic_45nm"

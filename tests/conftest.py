@@ -1,6 +1,10 @@
 """Fixtures shared by every room: real data read by path, skipped visibly where it is absent."""
 
+import os
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # pytest-xdist gives each core a process of its own
+os.environ["GOMP_SPINCOUNT"] = "0"
 
 import numpy as np
 import pytest

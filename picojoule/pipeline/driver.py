@@ -1,6 +1,5 @@
 """Runs the stages in order and gathers what they found."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def run_pipeline(config: RunConfig, folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: something of the user's is wrong; says what and where.
     """
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(config.threads or torch.get_num_threads())
     splits, library = load_data(config.data), open_library(config.select.library, config.data.root)
     with RunFolder(folder) as run:
         run.begin(config)
