@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -307,16 +306,3 @@ class _StraightThrough(torch.autograd.Function):
         gained = grad * layer._per_channel(layer.gain.to(grad.dtype), grad)
         into_x, into_weight = layer.gradients(gained, x, weight)
         return into_x, into_weight, grad.sum([d for d in range(grad.dim()) if d != 1]), None
-
-
-def exact_accumulator_bound(layer: QuantLayer) -> float:
-    """Largest |accumulator| the layer's integers can reach with any input codes."""
-    numbers = layer.integers()
-    flat = numbers.values.flatten(1).numpy().astype(np.int64)
-    if layer.table is None:
-        products = 255 * np.abs(flat).sum(1)
-    else:
-        largest = np.abs(layer.table.values).max(1)
-        products = largest[flat + layer.table.offset].sum(1)
-    box = 255 * flat.shape[1] * numbers.weight_zero.abs().numpy()
-    return float((products + box + numbers.bias.abs().numpy() + numbers.constant.abs().numpy()).max())

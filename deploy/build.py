@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from approx import QuantisedNetwork
-from approx.layers import QuantConv2d, QuantLayer, QuantLinear, exact_accumulator_bound
+from approx.layers import QuantConv2d, QuantLayer, QuantLinear
 from approx.operation import Arithmetic, Operation
 from approx.operations import (
     QuantAdd,
@@ -22,6 +22,7 @@ from approx.operations import (
     QuantSlice,
 )
 from deploy import program as p
+from deploy.accumulator import accumulator_bound
 
 Three = tuple[int, int, int]
 
@@ -82,18 +83,13 @@ Place = tuple[str, tuple[str, ...], str]
 
 
 def _weights(layer: QuantLayer) -> p.IntegerWeights:
-    bound = exact_accumulator_bound(layer)
-    if bound >= 2**31:
-        raise ValueError(
-            f"layer {layer.label!r} could reach {bound:.3g} in its accumulator, 32 bits hold 2^31; split it"
-        )
     numbers = layer.integers()
     values = numbers.values.numpy()
 
     def int32(values: torch.Tensor) -> p.Int32:
         return values.numpy().astype(np.int32)
 
-    return p.IntegerWeights(
+    weights = p.IntegerWeights(
         values=np.ascontiguousarray(values.transpose(0, 2, 3, 1)) if values.ndim == 4 else values,
         weight_zero=int32(numbers.weight_zero),
         bias=int32(numbers.bias + numbers.constant),
@@ -104,6 +100,8 @@ def _weights(layer: QuantLayer) -> p.IntegerWeights:
         circuit=layer.circuit,
         operands=layer.operands.value,
     )
+    accumulator_bound(weights, layer.label)
+    return weights
 
 
 def _conv2d(operation: Operation, place: Place) -> p.Operation:

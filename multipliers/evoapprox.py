@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multipliers.archive import open_archive
 from multipliers.library import Library
 from multipliers.multiplier import Multiplier
 from multipliers.provenance import Provenance
@@ -57,7 +58,7 @@ def load_evoapprox(folder: str | Path) -> Library:
 
 def _load_pair(path: Path) -> list[Multiplier]:
     rows = _read_rows(path)
-    with np.load(path.with_suffix(".npz"), allow_pickle=False) as data:
+    with open_archive(path.with_suffix(".npz")) as data:
         missing = [row["name"] for row in rows if row["name"] not in data]
         if missing:
             raise ValueError(f"{path.with_suffix('.npz')}: no table for {', '.join(missing)} listed in {path.name}")

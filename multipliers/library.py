@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from multipliers.archive import open_archive
 from multipliers.multiplier import Multiplier
 from multipliers.provenance import Provenance
 from multipliers.statistics import ErrorStatistics
@@ -117,8 +118,10 @@ class Library(Mapping[str, Multiplier]):
         header = json.dumps({"format": _FORMAT, "multipliers": records}, sort_keys=True).encode()
         arrays: dict[str, Any] = {f"table_{index}": m.table for index, m in enumerate(self.values())}
         arrays["header"] = np.frombuffer(header, dtype=np.uint8)
-        with Path(path).open("wb") as file:
+        temporary = Path(path).with_name(f".{Path(path).name}.part")
+        with temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)
+        temporary.replace(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Library:
@@ -127,7 +130,7 @@ class Library(Mapping[str, Multiplier]):
         Raises:
             ValueError: if the file is not a library, has another version, or a table was altered.
         """
-        with np.load(Path(path), allow_pickle=False) as data:
+        with open_archive(path) as data:
             if "header" not in data:
                 raise ValueError(f"{path}: not a multiplier library (no 'header'); write it with Library.save")
             header = json.loads(data["header"].tobytes())

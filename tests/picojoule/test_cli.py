@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from multipliers import default_library
 from picojoule.cli import app
 from picojoule.models import make_model
 
@@ -114,3 +116,47 @@ def test_truncated_weights_and_wrong_images(tmp_path: Path) -> None:
     (tmp_path / "d.toml").write_text(wrong)
     code, output = invoke("run", str(tmp_path / "d.toml"), "--out", str(tmp_path / "run2"))
     assert code == 2 and "1x8x8" in output and "3x32x32" in output
+
+
+@pytest.mark.parametrize("shape", [(256, 255), (16, 16)])
+def test_a_table_of_the_wrong_shape(tmp_path: Path, shape: tuple[int, int]) -> None:
+    folder = tmp_path / "circuits"
+    folder.mkdir()
+    head = "name,signed,bits,power_mw,area_um2,delay_ns,mae,wce,wcre_percent,ep_percent,mre_percent,mse"
+    (folder / "own.csv").write_text(f"{head}\nmine,0,8x8,0.3,700,1.4,0,0,0,0,0,0\n")
+    np.savez(folder / "own.npz", mine=np.zeros(shape, np.int32))
+    code, output = invoke("multipliers", "ls", "--library", str(folder))
+    assert code == 2 and "mine" in output and "256" in output and len(output.strip().splitlines()) == 1
+
+
+def test_a_damaged_library(tmp_path: Path) -> None:
+    default_library().save(tmp_path / "whole.npz")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-5000])
+    code, output = invoke("multipliers", "ls", "--library", str(tmp_path / "cut.npz"))
+    assert code == 2 and "cut.npz" in output and len(output.strip().splitlines()) == 1
+
+
+def test_a_model_that_cannot_be_exported_names_the_operation(tmp_path: Path) -> None:
+    source = """
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 3)
+        self.head = torch.nn.Linear(144, 10)
+    def forward(self, x):
+        return self.head(torch.cumsum(self.conv(x), 1).flatten(1))
+class Branch(Net):
+    def forward(self, x):
+        y = self.conv(x).flatten(1)
+        return self.head(y) if y.sum() > 0 else -self.head(y)
+"""
+    (tmp_path / "mine.py").write_text(source)
+    for name, message in (("Net", "cumsum"), ("Branch", "cannot be exported")):
+        config = f'[model]\nname = "mine:{name}"\n[data]\nname = "digits"\n[train]\nepochs = 1\n'
+        (tmp_path / "c.toml").write_text(config)
+        command = [sys.executable, "-m", "picojoule", "run", "c.toml", "--out", name]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert done.returncode == 2 and len(errors) == 1 and message in errors[0]
+        assert not (tmp_path / name / "prepare").exists()
