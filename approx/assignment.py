@@ -117,6 +117,8 @@ class Assignment:
             document = json.loads(Path(path).read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not JSON: it is no UTF-8 text") from error
         return cls.from_json(document, str(path))
 
 

@@ -12,10 +12,18 @@ import torch
 from torch import fx, nn
 
 from approx.layers import QuantLayer
-from approx.lowering import RULES, Lowering, Unsupported
+from approx.lowering import PREFIX, RULES, Lowering, Unsupported
 from approx.network import QuantisedNetwork
+from approx.operation import Arithmetic
 from approx.operations import QuantInput
 from approx.quantizer import Quantizer
+
+INPUT = "@input"  # no layer of a user can be called so
+
+
+def _frozen(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode, single precision, on the CPU."""
+    return copy.deepcopy(model).eval().cpu().float()
 
 
 def export(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
@@ -28,9 +36,8 @@ def export(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProg
     Raises:
         ValueError: the model cannot be exported; says why in one line.
     """
-    frozen = copy.deepcopy(model).eval()
     try:
-        return torch.export.export(frozen, (example,))
+        return torch.export.export(_frozen(model), (example.detach().cpu().float(),))
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(
@@ -48,21 +55,42 @@ def capture(model: nn.Module, example: torch.Tensor) -> QuantisedNetwork:
     Raises:
         ValueError: the model cannot be exported, or uses an operation without a rule (named, with its place).
     """
-    exported = export(model, example[:1].repeat(2, *[1] * (example.dim() - 1)).cpu())
+    exported = export(model, example[:1].repeat(2, *[1] * (example.dim() - 1)))
     lowering = Lowering(_tensors(exported))
     inputs = [
         n for n in exported.graph.nodes if n.op == "placeholder" and n.name in exported.graph_signature.user_inputs
     ]
     if len(inputs) != 1:
         raise ValueError(f"{type(model).__name__} takes {len(inputs)} inputs, expected one tensor")
-    lowering.begin(inputs[0], QuantInput("input", Quantizer()))
+    lowering.begin(inputs[0], QuantInput(INPUT, Quantizer()))
     for node in exported.graph.nodes:
         if node.op == "call_function":
             _lower(lowering, node)
     result = next(n for n in exported.graph.nodes if n.op == "output").args[0]
     if len(result) != 1:
         raise ValueError(f"{type(model).__name__} returns {len(result)} tensors, expected one")
-    return _finish(lowering, result[0], tuple(example.shape[1:]))
+    network = _finish(lowering, result[0], tuple(example.shape[1:]))
+    _require_same(model, network)
+    return network
+
+
+def _require_same(model: nn.Module, network: QuantisedNetwork) -> None:
+    """Compares the captured network with the model on random images.
+
+    Raises:
+        ValueError: they differ.
+    """
+    probe = torch.randn(2, *network.input_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), network.using(Arithmetic.FLOAT):
+        wanted, got = _frozen(model)(probe), network(probe)
+    largest = float(wanted.abs().max())
+    if not torch.allclose(got, wanted, rtol=1e-3, atol=1e-3 * largest + 1e-6):
+        difference = float((got - wanted).abs().max())
+        raise ValueError(
+            f"the network captured from {type(model).__name__} differs from it by {difference:.3g} "
+            f"(largest output {largest:.3g}); the usual reason is an in-place operation on a tensor that is read "
+            "elsewhere: use the out-of-place form"
+        )
 
 
 def _lower(lowering: Lowering, node: fx.Node) -> None:
@@ -99,13 +127,13 @@ def _finish(lowering: Lowering, result: fx.Node, input_shape: tuple[int, ...]) -
         if node.op == "call_module" and not node.users:
             lowering.graph.erase_node(node)
     used = {str(n.target) for n in lowering.graph.nodes if n.op == "call_module"}
-    operations = {name: op for name, op in lowering.operations.items() if name in used}
+    operations = {name: op for name, op in lowering.operations.items() if f"{PREFIX}{name}" in used}
     last = lowering.operation(result)
     readers = [op.label for op in operations.values() if last.output in op.sources and not op.moves_only]
     if isinstance(last, QuantInput) or readers:
         raise ValueError(f"the network's output is also read inside it, by {readers}; give it an output of its own")
     last.output.bits = 16
-    root: dict[str, Any] = dict(operations)
+    root: dict[str, Any] = {f"{PREFIX}{name}": op for name, op in operations.items()}
     quantizers = {op.label: op.output for op in operations.values() if not op.moves_only}
     if not any(isinstance(op, QuantLayer) for op in operations.values()):
         raise ValueError("the network has no convolution or linear layer")

@@ -8,6 +8,7 @@ import torch
 from torch import fx
 
 from approx.layers import ConvGeometry, QuantConv2d, QuantLayer, QuantLinear
+from approx.naming import layer_label, unique
 from approx.operation import Operation
 from approx.operations import (
     QuantAdd,
@@ -23,6 +24,7 @@ from approx.operations import (
 from approx.quantizer import Quantizer
 
 Pair = tuple[int, int]
+PREFIX = "op_"  # keeps names of the user's layers apart from attributes of torch's graph module
 
 
 class Unsupported(Exception):
@@ -73,12 +75,9 @@ class Lowering:
         self._append(node, operation, (self.value(node),))
 
     def _append(self, node: fx.Node, operation: Operation, inputs: tuple[fx.Node, ...]) -> None:
-        label, count = operation.label, 2
-        while label in self.operations:
-            label, count = f"{operation.label}_{count}", count + 1
-        operation.label = label
+        label = operation.label = unique(operation.label, self.operations)
         self.operations[label] = operation
-        self._values[node] = self.graph.call_module(label, inputs)
+        self._values[node] = self.graph.call_module(f"{PREFIX}{label}", inputs)
         self._values[node].meta["label"] = label
 
     def alias(self, node: fx.Node, of: fx.Node) -> None:
@@ -120,8 +119,7 @@ def _pair(values: Any) -> Pair:
 def _layer_parameters(low: Lowering, a: Mapping[str, Any]) -> tuple[str, tuple[torch.Tensor, torch.Tensor]]:
     name, weight = low.tensor(a["weight"], "weight")
     bias = torch.zeros(len(weight)) if a["bias"] is None else low.tensor(a["bias"], "bias")[1]
-    label = name.removesuffix("weight").rstrip(".") or "layer"
-    return label, (weight, bias)
+    return layer_label(name), (weight, bias)
 
 
 def conv2d(low: Lowering, node: fx.Node) -> None:

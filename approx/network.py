@@ -28,7 +28,7 @@ class QuantisedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.graph_module = graph_module
-        self.quantizers = nn.ModuleDict({label.replace(".", "/"): q for label, q in quantizers.items()})
+        self.quantizers = nn.ModuleDict({f"q_{label.replace('.', '/')}": q for label, q in quantizers.items()})
         self.input_shape = input_shape
 
     def operations(self) -> Iterator[Operation]:
@@ -54,6 +54,7 @@ class QuantisedNetwork(nn.Module):
                 f"the network takes inputs of shape {('N', *self.input_shape)}, got {tuple(x.shape)}; "
                 "resize or crop them"
             )
+        x = x.to(torch.float32)
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         return self.graph_module(x)

@@ -1,6 +1,7 @@
 """One small training loop for every training in the house: SGD with momentum, cosine schedule, distillation,
 gradient clipping, resumable after every epoch."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class Trainer:
     """
 
     def __init__(self, module: nn.Module, recipe: Recipe, teacher: nn.Module | None = None) -> None:
-        self.module, self.recipe, self.teacher = module, recipe, teacher
+        self.module, self.recipe = module, recipe
+        self.teacher = None if teacher is None else copy.deepcopy(teacher).eval()
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.optimiser = torch.optim.SGD(
             self.parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay

@@ -8,6 +8,7 @@ import torch
 from torch import fx
 
 from approx import QuantisedNetwork
+from approx.capture import INPUT
 from approx.layers import QuantConv2d, QuantLayer, QuantLinear
 from approx.operation import Arithmetic, Operation
 from approx.operations import (
@@ -43,15 +44,29 @@ def build(network: QuantisedNetwork, name: str = "network") -> p.Program:
     result = ""
     for node in network.graph_module.graph.nodes:
         if node.op == "output":
-            result = cast(str, cast(fx.Node, node.args[0]).target)
+            result = _operation(network, cast(fx.Node, node.args[0])).label
         if node.op != "call_module":
             continue
-        operation = cast(Operation, network.graph_module.get_submodule(node.target))
-        tensors[node.target] = _spec(operation, shapes[node.target])
-        inputs = tuple(cast(str, cast(fx.Node, a).target) for a in node.args)
+        operation = _operation(network, node)
+        label = operation.label
+        tensors[label] = _spec(operation, shapes[label])
         if not isinstance(operation, QuantInput):
-            operations.append(BUILDERS[type(operation)](operation, (node.target, inputs, node.target)))
-    return p.Program(tensors, tuple(operations), "input", result, {"name": name})
+            inputs = tuple(_operation(network, cast(fx.Node, a)).label for a in node.args)
+            operations.append(BUILDERS[type(operation)](operation, (label, inputs, label)))
+    _require_wide_output(operations[-1])
+    return p.Program(tensors, tuple(operations), INPUT, result, {"name": name})
+
+
+def _operation(network: QuantisedNetwork, node: fx.Node) -> Operation:
+    return cast(Operation, network.graph_module.get_submodule(str(node.target)))
+
+
+def _require_wide_output(last: p.Operation) -> None:
+    if not isinstance(last, p.Conv2d | p.Linear | p.Add | p.AvgPool2d | p.Concat):
+        raise ValueError(
+            f"the network ends with {last.name!r}, which only moves values; a program must end with a convolution, "
+            "linear layer, addition, concatenation or average pooling"
+        )
 
 
 def _shapes(network: QuantisedNetwork) -> dict[str, tuple[int, ...]]:
@@ -63,7 +78,7 @@ def _shapes(network: QuantisedNetwork) -> dict[str, tuple[int, ...]]:
             result = super().call_module(target, args, kwargs)  # type: ignore[arg-type]
             assert isinstance(result, torch.Tensor)
             channels, *spatial = result.shape[1:]
-            found[str(target)] = (*spatial, channels)
+            found[cast(Operation, self.submodules[str(target)]).label] = (*spatial, channels)
             return result
 
     with torch.no_grad(), network.using(Arithmetic.FLOAT):

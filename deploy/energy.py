@@ -22,6 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from approx.assignment import Assignment
 from approx.operands import Operands
 from deploy.energy_report import COMPONENTS as COMPONENTS
 from deploy.energy_report import EnergyReport as EnergyReport
@@ -199,3 +200,19 @@ def _operand_logic(work: LayerWorkload, use: _Use, hardware: Hardware) -> Quanti
     if use.circuit is not None and needs_sign:
         return Quantity.of(work.macs * hardware.sign_logic_pj(), "multiply", "sign_logic")
     return Quantity()
+
+
+def account_assignment(
+    workloads: Sequence[LayerWorkload],
+    assignment: Assignment,
+    library: Mapping[str, Multiplier],
+    hardware: Hardware,
+) -> EnergyReport:
+    """`account` for an assignment and the library that holds its circuits.
+
+    Raises:
+        ValueError: as `account`; or a circuit is not in the library.
+    """
+    chosen = assignment.circuits([work.name for work in workloads], library)
+    circuits: dict[str, Circuit] = {name: (circuit, c.operands.value) for name, (circuit, c) in chosen.items()}
+    return account(workloads, circuits, hardware)

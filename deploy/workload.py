@@ -1,13 +1,15 @@
 """`LayerWorkload`: how much a convolution or linear layer has to do, from a float network or a `Program`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from approx.capture import export
+from approx.naming import layer_label, unique
 from deploy.program import Conv2d, Linear, Program
 
 ACTIVATION_BITS = 8
@@ -66,7 +68,7 @@ class LayerWorkload:
 def workloads_of_module(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[LayerWorkload, ...]:
     """Workloads of a float network, in execution order, from `torch.export`'s graph. Needs no data.
 
-    A module that is applied several times is one workload with all its positions. Operations without
+    A module that is applied again is another workload, its name followed by "_2". Operations without
     multiply-accumulates (activations, pooling, batch normalisation, reshaping, element-wise arithmetic) are
     passed over.
 
@@ -78,7 +80,7 @@ def workloads_of_module(model: nn.Module, input_shape: tuple[int, ...]) -> tuple
         ValueError: the network has an operation whose work is not known (e.g. a matrix product of
             activations, a transposed convolution); names the operation and its module.
     """
-    program = _export(model, input_shape)
+    program = export(model, torch.zeros(1, *input_shape))
     parameters = program.graph_signature.inputs_to_parameters
     found: dict[str, LayerWorkload] = {}
     for node in program.graph.nodes:
@@ -86,8 +88,8 @@ def workloads_of_module(model: nn.Module, input_shape: tuple[int, ...]) -> tuple
             continue
         operation = str(node.target)
         if operation in _RULES:
-            workload = _RULES[operation](node, _layer_name(node, parameters))
-            found[workload.name] = _merge(found.get(workload.name), workload)
+            name = unique(_layer_name(node, parameters), found)
+            found[name] = _RULES[operation](node, name)
         elif not _is_free(operation):
             raise ValueError(
                 f"operation {operation!r} in module {_module_path(node) or '(top)'!r}: MACs not known; "
@@ -122,23 +124,6 @@ def _program_workload(operation: Conv2d | Linear, program: Program) -> LayerWork
     )
 
 
-def _export(model: nn.Module, input_shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    """The network's graph on one zero image, in evaluation mode."""
-    training = [module for module in model.modules() if module.training]
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    image = torch.zeros((1, *input_shape), dtype=like.dtype, device=like.device)
-    model.eval()
-    try:
-        return torch.export.export(model, (image,))
-    except Exception as error:
-        raise ValueError(
-            f"{type(model).__name__} cannot be exported for one image of shape {tuple(input_shape)}: {error}"
-        ) from error
-    finally:
-        for module in training:
-            module.training = True
-
-
 def _module_path(node: fx.Node) -> str:
     """Dotted name of the innermost module that issued a node ("" for the top)."""
     stack = node.meta.get("nn_module_stack") or {}
@@ -148,13 +133,13 @@ def _module_path(node: fx.Node) -> str:
 def _layer_name(node: fx.Node, parameters: dict[str, str]) -> str:
     """Name of the layer: its weight parameter's, without ".weight"; else the module that issued the node."""
     weight = node.args[1]
-    name = parameters.get(weight.name, "") if isinstance(weight, fx.Node) else ""
-    name = name.removesuffix(".weight") or _module_path(node)
-    if not name:
+    if isinstance(weight, fx.Node) and weight.name in parameters:
+        return layer_label(parameters[weight.name])
+    if not _module_path(node):
         raise ValueError(
             f"operation {node.target} has weights that belong to no named module; use nn.Conv2d or nn.Linear"
         )
-    return name
+    return _module_path(node)
 
 
 def _shape(node: Any) -> tuple[int, ...]:
@@ -187,13 +172,6 @@ def _linear(node: fx.Node, name: str) -> LayerWorkload:
         positions=prod(shape_in[:-1]),
         inputs=prod(shape_in),
     )
-
-
-def _merge(earlier: LayerWorkload | None, later: LayerWorkload) -> LayerWorkload:
-    """One workload of a module applied again: the same weights, more positions."""
-    if earlier is None:
-        return later
-    return replace(earlier, positions=earlier.positions + later.positions, inputs=earlier.inputs + later.inputs)
 
 
 _RULES: dict[str, Callable[[fx.Node, str], LayerWorkload]] = {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-class BuildError(RuntimeError):
+class BuildError(ValueError):
     """The C compiler refused; the message is its own."""
 
 

@@ -69,6 +69,8 @@ def _run(config: Path, out: Path | None, settings: list[str], as_json: bool) -> 
     results = run_pipeline(resolved, out or Path("runs") / resolved.name)
     print_headline(results, Console())
     _emit(results, as_json)
+    if results["backends_agree"] is False:
+        raise SystemExit(1)
 
 
 @app.command(epilog="Example: picojoule validate examples/resnet20_cifar10.toml")
@@ -118,14 +120,17 @@ def select(
 ) -> None:
     """Choose one multiplier per layer: the whole front of energy against predicted loss, without training."""
     from picojoule.config import DataConfig
+    from picojoule.front_folder import check_front_folder, write_front
     from picojoule.libraries import open_library
     from picojoule.sources import calibration_batches, open_float
-    from picojoule.tables import print_front, write_front
+    from picojoule.tables import print_front
     from picojoule.verbs import select as select_front
 
+    check_front_folder(out)
+    circuits_of_choice = open_library(library, _text(data_root))
     network = open_float(model, weights, plan, _text(data_root))
     batches = calibration_batches(DataConfig(name=data, root=_text(data_root)), network, model)
-    front = select_front(network, batches, open_library(library))
+    front = select_front(network, batches, circuits_of_choice)
     rows = write_front(front, out, points)
     print_front(rows, Console())
     _emit({"points": len(front), "written": rows}, as_json)
@@ -154,7 +159,9 @@ def compile(
 
     chosen = Assignment.load(assignment) if assignment is not None else None
     calibration = DataConfig(name=data, root=_text(data_root)) if data is not None else None
-    program = open_program(Candidate(model, weights, plan, chosen, open_library(library)), calibration)
+    program = open_program(
+        Candidate(model, weights, plan, chosen, open_library(library, _text(data_root))), calibration
+    )
     artifact = compile_program(program, target, out)
     print_artifact(artifact, Console())
     _emit(artifact_values(artifact), as_json)

@@ -9,7 +9,7 @@ from torch import nn
 import approx
 from approx import Assignment
 from deploy.build import build
-from deploy.energy import EnergyReport, account, circuits_of_program
+from deploy.energy import EnergyReport, account, account_assignment, circuits_of_program
 from deploy.hardware import Hardware
 from deploy.program import Program
 from deploy.program_file import load_program
@@ -31,7 +31,7 @@ def find_program(model: str) -> Path | None:
         UserError: a folder without a finished program.
     """
     path = Path(model)
-    if path.is_dir():
+    if model_entry(model) is None and path.is_dir():
         program = path / "deploy" / PROGRAM
         if not program.is_file():
             raise UserError(f"{path}: no finished run (deploy/{PROGRAM} is missing); finish it with `picojoule run`")
@@ -139,10 +139,11 @@ def energy_report(
     if path is None:
         network = open_float(model, None, plan)
         return energy(network, assignment or Assignment(), input_shape_of(model, shape), library, hardware)
+    if plan is not None or shape is not None:
+        raise UserError(f"{path} is complete; leave out --plan and --input-shape")
     program = load_program(path)
     device = Hardware.load(hardware or DEFAULT_HARDWARE)
     workloads = workloads_of_program(program)
     if assignment is None:
         return account(workloads, circuits_of_program(program, library), device)
-    chosen = assignment.circuits([w.name for w in workloads], library)
-    return account(workloads, {n: (circuit, c.operands.value) for n, (circuit, c) in chosen.items()}, device)
+    return account_assignment(workloads, assignment, library, device)

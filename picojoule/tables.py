@@ -1,7 +1,6 @@
 """Tables on standard output: what a command found, at a glance."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +9,6 @@ from rich.table import Table
 from deploy.energy import COMPONENTS, EnergyReport
 from deploy.targets.base import Artifact
 from multipliers import Library
-from noise_models import Front
 from picojoule.report.numbers import energy as pj
 
 
@@ -79,28 +77,6 @@ def print_energy(report: EnergyReport, console: Console) -> None:
     multiplication = f"{_percent(report.saved_multiplication, 1)} ± {_percent(report.saved_multiplication_sigma, 1)}"
     total = f"{_percent(report.saved_total, 1)} ± {_percent(report.saved_total_sigma, 1)}"
     console.print(f"\nsaved: multiplication {multiplication}, total {total} (1 sigma); {report.hardware.name}")
-
-
-def write_front(front: Front, folder: Path, count: int) -> list[dict[str, Any]]:
-    """Writes front.json and `count` points as assignments; rows of what was written.
-
-    Raises:
-        ValueError: the folder holds other files.
-    """
-    if folder.exists() and any(
-        p.name != "front.json" and not p.name.startswith("assignment") for p in folder.iterdir()
-    ):
-        raise ValueError(f"{folder} holds other files; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    front.save(folder / "front.json")
-    rows = []
-    step = max(1, (len(front) - 1) / max(1, count - 1))
-    for number in sorted({round(k * step) for k in range(min(count, len(front)))}):
-        point = front.points[min(number, len(front) - 1)]
-        path = folder / f"assignment{number:03}.json"
-        point.assignment.save(path)
-        rows.append({"file": str(path), "energy": point.energy, "degradation": point.degradation})
-    return rows
 
 
 def print_front(rows: Sequence[Mapping[str, Any]], console: Console) -> None:

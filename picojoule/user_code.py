@@ -1,12 +1,14 @@
 """Functions of the user's own, named "package.module:function" in a configuration."""
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from picojoule.errors import UserError
+from picojoule.files import hash_file
 
 
 def import_factory(name: str) -> Callable[..., Any]:
@@ -30,3 +32,13 @@ def import_factory(name: str) -> Callable[..., Any]:
     if not callable(factory):
         raise UserError(f"{name}: module {module_name} has no function {attribute!r}")
     return factory
+
+
+def source_digest(name: str) -> str:
+    """SHA-256 of the file that holds the function "package.module:function".
+
+    Raises:
+        UserError: as `import_factory`.
+    """
+    source = inspect.getsourcefile(import_factory(name))
+    return hash_file(source) if source else name

@@ -22,7 +22,7 @@ import approx
 import noise_models
 from approx import Assignment, LayerTrace, Operands, QuantisedNetwork
 from deploy.build import build
-from deploy.energy import EnergyReport, account
+from deploy.energy import EnergyReport, account_assignment
 from deploy.hardware import Hardware
 from deploy.program import Program
 from deploy.targets import target as find_target
@@ -36,9 +36,16 @@ DEFAULT_HARDWARE = "generic_45nm"
 
 
 def images_of(loader: Iterable[Any], batches: int | None = None) -> Iterator[torch.Tensor]:
-    """The images [N, C, H, W] of a loader's batches."""
+    """The images float32 [N, C, H, W] of a loader's batches, on the CPU.
+
+    Raises:
+        ValueError: a batch is neither a tensor nor a tuple that begins with one.
+    """
     for batch in islice(loader, batches):
-        yield batch[0] if isinstance(batch, tuple | list) else batch
+        images = batch[0] if isinstance(batch, tuple | list) else batch
+        if not isinstance(images, torch.Tensor):
+            raise ValueError(f"a loader must yield images or (images, labels, ...), got {type(batch).__name__}")
+        yield images.detach().cpu().float()
 
 
 def quantise(model: nn.Module, loader: Iterable[Any]) -> QuantisedNetwork:
@@ -135,10 +142,10 @@ def compile(network: QuantisedNetwork | Program, target: str, out: str | Path) -
     Args:
         network: quantised, exact or approximate; or its integer program.
         target: "cortex-m4", "aarch64", "x86-64".
-        out: folder that receives sources, binaries and golden vectors; must not exist.
+        out: folder that receives sources, binaries and golden vectors; an earlier build in it is replaced.
 
     Raises:
-        ValueError: unknown target; `out` exists; the network does not fit.
+        ValueError: unknown target; `out` holds other files; the network does not fit.
     """
     program = network if isinstance(network, Program) else build(network)
     return find_target(target).build(program, Path(out))
@@ -169,6 +176,5 @@ def energy(
         raise ValueError("energy of a float model needs input_shape, for instance (3, 32, 32)")
     else:
         workloads = workloads_of_module(model, input_shape)
-    chosen = assignment.circuits([w.name for w in workloads], library or default_library())
     device = hardware if isinstance(hardware, Hardware) else Hardware.load(hardware or DEFAULT_HARDWARE)
-    return account(workloads, {name: (circuit, c.operands.value) for name, (circuit, c) in chosen.items()}, device)
+    return account_assignment(workloads, assignment, library or default_library(), device)

@@ -171,7 +171,6 @@ class SelectConfig(Section):
             an EvoApprox folder or a saved library.
         circuits: names or patterns ("mul8u_*") of the circuits allowed; empty: all.
         operands: how a circuit may be used.
-        swap: try both operand orders.
         method: "knapsack" gives the whole front; "greedy" is the published matching.
         error_model: name of an error model.
         cost: "hardware" charges multiplication and what the weight coding adds on [energy] hardware; "multiplication"
@@ -180,7 +179,7 @@ class SelectConfig(Section):
         max_loss: budget: accuracy that may be lost against 8-bit exact on validation images, percentage points,
             before any retraining.
         max_degradation: budget: predicted increase of the loss function.
-        energy: budget: share of multiplication energy to keep, in (0, 1].
+        energy: budget: share of multiplication energy to keep, in (0, 1], sign logic and wider weights not counted.
         candidates: points of the front that are measured bit-exactly.
         candidate_images: validation images they are measured on; absent: all.
     """
@@ -188,7 +187,6 @@ class SelectConfig(Section):
     library: str = "default"
     circuits: tuple[str, ...] = ()
     operands: Annotated[tuple[OperandMode, ...], Field(min_length=1)] = ("sign-magnitude", "affine")
-    swap: bool = True
     method: Literal["knapsack", "greedy"] = "knapsack"
     error_model: Literal["single", "published", "patch-channel", "sampled"] = "patch-channel"
     cost: Literal["hardware", "multiplication"] = "hardware"

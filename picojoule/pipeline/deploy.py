@@ -18,7 +18,7 @@ from picojoule.errors import UserError
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import ASSIGNMENT, quantised_network
-from picojoule.stages import Stage, StageContext, StageResult, run_stage
+from picojoule.stages import StageContext, StageResult
 
 PROGRAM = "program.safetensors"
 
@@ -40,9 +40,8 @@ def deploy(lab: Lab, floating: StageResult, retrained: StageResult, selected: St
         built = {name: _build(name, program, golden, context.outputs) for name in config.targets}
         return {"golden_images": len(golden.inputs), "targets": built}
 
-    inputs = {"float": floating.digest, "retrain": retrained.digest, "select": selected.digest}
-    code = ("deploy", "approx", "picojoule.pipeline.deploy")
-    return run_stage(lab.run, Stage("deploy", action, config.model_dump(mode="json"), inputs, code))
+    inputs = {"float": floating, "retrain": retrained, "select": selected}
+    return lab.stage("deploy", action, config.model_dump(mode="json"), inputs, ("deploy", "multipliers"))
 
 
 def _build(name: str, program: Program, golden: GoldenVectors, folder: Path) -> Json:
@@ -51,6 +50,7 @@ def _build(name: str, program: Program, golden: GoldenVectors, folder: Path) -> 
         artifact = target(name).build(program, folder / name, golden)
         return {
             "equal": None if all(c.outcome == "skipped" for c in artifact.checks) else artifact.passed,
+            "images_different": 0 if artifact.passed else len(golden.inputs),
             "checks": [f"{check.name}: {check.outcome}, {check.detail}" for check in artifact.checks],
             "flash_bytes": artifact.sizes.flash,
             "ram_bytes": artifact.sizes.ram,
@@ -66,9 +66,11 @@ def _build(name: str, program: Program, golden: GoldenVectors, folder: Path) -> 
     else:
         module = compile_tvm(program)
         path, run = module.export(folder / "program_tvm.so"), module.run
-    comparison = compare_golden(golden, run(golden.inputs))
+    outputs = run(golden.inputs)
+    comparison = compare_golden(golden, outputs)
     return {
         "equal": comparison.equal,
+        "images_different": int((outputs != golden.outputs).any(1).sum()),
         "checks": [comparison.first or f"{comparison.vectors} images equal, integer for integer"],
         "file_bytes": path.stat().st_size,
     }

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 from approx import Assignment
-from deploy.energy import account
+from deploy.energy import account, account_assignment
 from deploy.hardware import Hardware
 from deploy.workload import workloads_of_module
 from picojoule.files import Json, write_json
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import ASSIGNMENT, float_network
-from picojoule.stages import Stage, StageContext, StageResult, run_stage
+from picojoule.pipeline.savings import library_key
+from picojoule.stages import StageContext, StageResult
 from picojoule.verbs import DEFAULT_HARDWARE
 
 ENERGY = "energy.json"
@@ -24,8 +25,7 @@ def energy(lab: Lab, prepared: StageResult, floating: StageResult, selected: Sta
         shape = lab.splits.train.shape
         original = account(workloads_of_module(float_network(lab, prepared), shape), {}, hardware)
         workloads = workloads_of_module(float_network(lab, floating), shape)
-        chosen = Assignment.load(selected.path(ASSIGNMENT)).circuits([w.name for w in workloads], lab.library)
-        report = account(workloads, {n: (circuit, c.operands.value) for n, (circuit, c) in chosen.items()}, hardware)
+        report = account_assignment(workloads, Assignment.load(selected.path(ASSIGNMENT)), lab.library, hardware)
         write_json(context.outputs / ORIGINAL, original.to_json())
         write_json(context.outputs / ENERGY, report.to_json())
         before, after = original.before("multiplication").value, report.after("multiplication").value
@@ -45,6 +45,6 @@ def energy(lab: Lab, prepared: StageResult, floating: StageResult, selected: Sta
             "energy_saved_total_with_pruning": 1 - report.total_after_pj / original.total_before_pj,
         }
 
-    inputs = {"prepare": prepared.digest, "float": floating.digest, "select": selected.digest}
-    code = ("deploy", "approx", "picojoule.pipeline.energy")
-    return run_stage(lab.run, Stage("energy", action, {"hardware": hardware.content_hash}, inputs, code))
+    configuration: dict[str, Json] = {"hardware": hardware.content_hash, "library": library_key(lab.library)}
+    inputs = {"prepare": prepared, "float": floating, "select": selected}
+    return lab.stage("energy", action, configuration, inputs, ("deploy", "multipliers"))

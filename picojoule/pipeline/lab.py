@@ -1,6 +1,6 @@
 """What every stage of a run works with: configuration, run folder, data; and resumable training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,23 @@ from approx import Recipe, Trainer
 from multipliers import Library
 from picojoule.config import RunConfig
 from picojoule.data import DataSplits, Loader
+from picojoule.files import Json
 from picojoule.progress import progress
 from picojoule.run_folder import RunFolder
-from picojoule.stages import StageContext
+from picojoule.stages import Stage, StageContext, StageResult, run_stage
 from picojoule.training_state import TrainingState
+from picojoule.user_code import source_digest
+
+SHARED_CODE = (
+    "approx",
+    "pruning",
+    "picojoule.data",
+    "picojoule.models",
+    "picojoule.history",
+    "picojoule.pipeline.lab",
+    "picojoule.pipeline.networks",
+)
+Action = Callable[[StageContext], Mapping[str, Json] | None]
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,37 @@ class Lab:
     run: RunFolder
     splits: DataSplits
     library: Library
+
+    def stage(
+        self,
+        name: str,
+        action: Action,
+        configuration: Mapping[str, Json],
+        inputs: Mapping[str, StageResult],
+        code: tuple[str, ...],
+    ) -> StageResult:
+        """Runs a stage whose result also depends on the data, the seed, and the code all stages share.
+
+        Args:
+            name, action: see `Stage`.
+            configuration: what else it depends on, beside [data] and the seed.
+            inputs: stages it reads.
+            code: packages it runs, beside those every stage needs to rebuild its network.
+        """
+        data = self.config.data.model_dump(mode="json", exclude={"root", "download"})
+        digests = {label: stage.digest for label, stage in inputs.items()}
+        factories = (self.config.model.name, self.config.data.name)
+        own = {factory: source_digest(factory) for factory in factories if ":" in factory}
+        return run_stage(
+            self.run,
+            Stage(
+                name,
+                action,
+                {"seed": self.config.seed, "data": data, **configuration},
+                {**digests, **own, "images": self.splits.digest},
+                (*SHARED_CODE, f"picojoule.pipeline.{name}", *code),
+            ),
+        )
 
     @property
     def example(self) -> Tensor:

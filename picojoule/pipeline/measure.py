@@ -17,7 +17,7 @@ from picojoule.pipeline.deploy import PROGRAM
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import float_network, quantised_network
 from picojoule.progress import track
-from picojoule.stages import Stage, StageContext, StageResult, run_stage
+from picojoule.stages import StageContext, StageResult
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,7 @@ def measure(lab: Lab, done: Done) -> StageResult:
         ]
         return values
 
-    inputs = {name: stage.digest for name, stage in vars(done).items()}
-    configuration = lab.config.data.model_dump(mode="json", include={"name", "options"})
-    code = ("deploy", "approx", "picojoule.data", "picojoule.pipeline.measure")
-    return run_stage(lab.run, Stage("measure", action, configuration, inputs, code))
+    return lab.stage("measure", action, {}, vars(done), ("deploy", "multipliers"))
 
 
 def _points(lab: Lab, done: Done) -> Iterator[Program]:

@@ -12,7 +12,7 @@ from picojoule.history import History, save_checkpoint
 from picojoule.models import load_weights, published_weights
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import WEIGHTS, fresh
-from picojoule.stages import Stage, StageContext, StageResult, file_digest, run_stage
+from picojoule.stages import StageContext, StageResult, file_digest
 
 
 def prepare(lab: Lab) -> StageResult:
@@ -39,12 +39,9 @@ def prepare(lab: Lab) -> StageResult:
         save_checkpoint(model, history, context.outputs / WEIGHTS)
         return {"losses": losses}
 
-    configuration = {
-        "seed": config.seed,
+    configuration: dict[str, Json] = {
         "model": config.model.model_dump(mode="json"),
         "train": config.train and config.train.model_dump(mode="json"),
-        "data": config.data.model_dump(mode="json", exclude={"root", "download", "evaluation_batch_size"}),
+        "weights": None if path is None else file_digest(path),
     }
-    inputs = {} if path is None else {"weights": file_digest(path)}
-    code = ("approx.training", "picojoule.data", "picojoule.models", "picojoule.pipeline.prepare")
-    return run_stage(lab.run, Stage("prepare", action, configuration, inputs, code))
+    return lab.stage("prepare", action, configuration, {}, ())

@@ -13,7 +13,7 @@ from picojoule.files import Json
 from picojoule.history import History, save_checkpoint
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import PLAN, WEIGHTS, float_network
-from picojoule.stages import Stage, StageContext, StageResult, run_stage
+from picojoule.stages import StageContext, StageResult
 
 DISTILLATION = 0.5
 
@@ -55,13 +55,7 @@ def prune(lab: Lab, prepared: StageResult) -> StageResult:
         save_checkpoint(result.model, history, context.outputs / WEIGHTS)
         return {**_summary(result), "criterion": config.criterion, "losses": losses}
 
-    configuration = {
-        "seed": lab.config.seed,
-        "prune": config.model_dump(mode="json"),
-        "data": lab.config.data.model_dump(mode="json", exclude={"root", "download", "evaluation_batch_size"}),
-    }
-    code = ("pruning", "approx.training", "picojoule.data", "picojoule.pipeline.prune")
-    return run_stage(lab.run, Stage("prune", action, configuration, {"prepare": prepared.digest}, code))
+    return lab.stage("prune", action, {"prune": config.model_dump(mode="json")}, {"prepare": prepared}, ())
 
 
 def _summary(result: pruning.PruneResult) -> dict[str, Json]:

@@ -10,7 +10,7 @@ from picojoule.files import Json
 from picojoule.history import History, save_checkpoint
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import WEIGHTS, float_network
-from picojoule.stages import Stage, StageContext, StageResult, run_stage
+from picojoule.stages import StageContext, StageResult
 
 
 def quantise(lab: Lab, floating: StageResult) -> StageResult:
@@ -30,6 +30,4 @@ def quantise(lab: Lab, floating: StageResult) -> StageResult:
         save_checkpoint(network, History().add("quantise", {"bits": 8}, network), context.outputs / WEIGHTS)
         return {"accuracy_validation": accuracy(network, validation), "losses": losses}
 
-    configuration = {"seed": lab.config.seed, "count": count, **config.model_dump(mode="json")}
-    code = ("approx", "picojoule.pipeline.quantise")
-    return run_stage(lab.run, Stage("quantise", action, configuration, {"float": floating.digest}, code))
+    return lab.stage("quantise", action, config.model_dump(mode="json"), {"float": floating}, ())

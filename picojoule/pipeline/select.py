@@ -1,15 +1,12 @@
 """Stage "select": one circuit per layer. The whole predicted front, some of its points measured bit-exactly on
 validation images, and the cheapest measured point that keeps the budget."""
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import pairwise
 
 import torch
 
-from approx import Choice, LayerTrace, Operands, QuantisedNetwork, accuracy, correct, layer_moments, load_traces
+from approx import Choice, LayerTrace, Operands, load_traces
 from deploy.energy import account
 from deploy.hardware import Hardware
 from deploy.workload import LayerWorkload, workloads_of_module
@@ -18,7 +15,6 @@ from noise_models import (
     Degradation,
     FisherDegradation,
     Front,
-    FrontPoint,
     Sensitivity,
     Tolerance,
     ToleranceDegradation,
@@ -29,21 +25,20 @@ from noise_models import (
     uniform,
 )
 from picojoule.config import SelectConfig
-from picojoule.data import Loader
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import ASSIGNMENT, float_network, quantised_network
-from picojoule.pipeline.savings import multiplication_saved
+from picojoule.pipeline.savings import library_key
+from picojoule.pipeline.search import Search
 from picojoule.pipeline.tolerate import SENSITIVITY, TOLERANCE, TRACES
 from picojoule.progress import progress
-from picojoule.stages import Stage, StageContext, StageResult, run_stage
+from picojoule.stages import StageContext, StageResult
 from picojoule.verbs import DEFAULT_HARDWARE
 
 FRONT = "front.json"
 UNIFORM = "uniform.json"
 POINT = "point{:02}.json"
 GREEDY_SCALES = tuple(2.0 ** (k / 2) for k in range(-8, 9))
-NEGLIGIBLE = 1e-9
 
 
 class HardwareEnergy:
@@ -57,30 +52,6 @@ class HardwareEnergy:
         work, circuit = self.workloads[trace.name], (multiplier, choice.operands.value)
         report = account([work], {trace.name: circuit}, self.hardware)
         return (report.after("multiplication").value + report.after("operand_overhead").value) / self.whole
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A point of the front, measured on validation images before any retraining.
-
-    Attributes:
-        point: of the front.
-        accuracy: share of validation images.
-        saved: share of multiplication energy.
-    """
-
-    point: FrontPoint
-    accuracy: float
-    saved: float
-
-    def to_json(self) -> dict[str, Json]:
-        """For the stage's values."""
-        return {
-            "energy": self.point.energy,
-            "degradation": self.point.degradation,
-            "accuracy": self.accuracy,
-            "saved": self.saved,
-        }
 
 
 def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: StageResult) -> StageResult:
@@ -97,9 +68,9 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
         front.save(context.outputs / FRONT)
         baseline.save(context.outputs / UNIFORM)
         network = quantised_network(lab, floating, quantised)
-        exact = float(str(quantised.values["accuracy_validation"]))
-        measured = _measure(lab, network, {w.name: w.macs for w in workloads}, front, exact)
-        chosen = _choose(config, measured, exact)
+        search = Search(lab, network, {w.name: w.macs for w in workloads})
+        measured = search.run(front)
+        chosen = search.choose(measured)
         chosen.point.assignment.save(context.outputs / ASSIGNMENT)
         for number, candidate in enumerate(measured):
             candidate.point.assignment.save(context.outputs / POINT.format(number))
@@ -107,18 +78,17 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
             "points": len(front),
             "chosen": measured.index(chosen),
             "measured": [m.to_json() for m in measured],
+            "accuracy_exact": search.exact,
         }
 
-    inputs = {"float": floating.digest, "quantise": quantised.digest, "tolerate": tolerated.digest}
-    configuration = {
-        "seed": lab.config.seed,
+    configuration: dict[str, Json] = {
         "select": config.model_dump(mode="json"),
-        "calibration_images": lab.config.data.calibration_images,
         "hardware": hardware.content_hash,
-        "library": {name: circuit.content_hash for name, circuit in library.items()},
+        "library": library_key(library),
     }
-    code = ("noise_models", "approx", "multipliers", "deploy.energy", "picojoule.pipeline.select")
-    return run_stage(lab.run, Stage("select", action, configuration, inputs, code))
+    inputs = {"float": floating, "quantise": quantised, "tolerate": tolerated}
+    code = ("noise_models", "multipliers", "deploy", "picojoule.pipeline.search", "picojoule.pipeline.savings")
+    return lab.stage("select", action, configuration, inputs, code)
 
 
 def allowed(library: Library, patterns: tuple[str, ...]) -> Library:
@@ -160,73 +130,3 @@ def _degradation(tolerated: StageResult) -> Degradation:
     if SENSITIVITY in tolerated.outputs:
         return FisherDegradation(Sensitivity.load(tolerated.path(SENSITIVITY)))
     return ToleranceDegradation(Tolerance.load(tolerated.path(TOLERANCE)))
-
-
-def _measure(
-    lab: Lab, network: QuantisedNetwork, macs: Mapping[str, int], front: Front, exact: float
-) -> list[Measured]:
-    """Measures points: half of the allowance halves the front towards the budget, the rest fills it up."""
-    config, data = lab.config.select, lab.config.data
-    count = min(config.candidate_images or len(lab.splits.validation), len(lab.splits.validation))
-    validation = Loader(lab.splits.validation.take(slice(count)), data.evaluation_batch_size)
-    images = torch.cat(lab.batches(data.calibration_images))
-    wanted = layer_moments(network, images)
-    points = [p for p in front if p.degradation > NEGLIGIBLE] or list(front)
-    found: dict[int, Measured] = {}
-    with progress("measure", min(config.candidates, len(points))) as step:
-
-        def measure(index: int) -> Measured:
-            if index not in found:
-                assignment = points[index].assignment
-                candidate = copy.deepcopy(network).assign(assignment, lab.library)
-                top1 = accuracy(correct(candidate, images, wanted), validation)
-                found[index] = Measured(points[index], top1, multiplication_saved(assignment, macs, lab.library))
-                step(f"{100 * found[index].accuracy:.2f} % at energy {points[index].energy:.3f}")
-            return found[index]
-
-        low, high = -1, len(points) - 1  # the budget is broken at low and kept at high, as far as is known
-        while high - low > 1 and len(found) < -(-config.candidates // 2):
-            middle = (low + high) // 2
-            low, high = (low, middle) if _keeps(config, measure(middle), exact) else (middle, high)
-        while len(found) < min(config.candidates, len(points)):
-            measure(_widest_gap(points, sorted(found)))
-    return [found[index] for index in sorted(found)]
-
-
-def _widest_gap(points: list[FrontPoint], known: list[int]) -> int:
-    """The point nearest the middle of the widest gap in energy, the dearest point counted as known."""
-    ends = sorted({*known, len(points) - 1})
-    gaps = [(points[b].energy - points[a].energy, a, b) for a, b in pairwise(ends) if b - a > 1]
-    if not gaps:
-        return next(index for index in reversed(range(len(points))) if index not in known)
-    _, a, b = max(gaps)
-    middle = (points[a].energy + points[b].energy) / 2
-    return min(range(a + 1, b), key=lambda index: abs(points[index].energy - middle))
-
-
-def _keeps(config: SelectConfig, measured: Measured, exact: float) -> bool:
-    name, bound = config.budget
-    if name == "max_loss":
-        return 100 * (exact - measured.accuracy) <= bound
-    value = measured.point.degradation if name == "max_degradation" else measured.point.energy
-    return value <= bound
-
-
-def _choose(config: SelectConfig, measured: list[Measured], exact: float) -> Measured:
-    """The cheapest measured point within the budget (the most accurate one for an energy budget).
-
-    Raises:
-        ValueError: none is; says what the closest is.
-    """
-    fitting = [m for m in measured if _keeps(config, m, exact)]
-    name, bound = config.budget
-    if not fitting:
-        closest = max(measured, key=lambda m: m.accuracy) if name != "energy" else measured[0]
-        raise ValueError(
-            f"no measured point of the front keeps {name} {bound:g}; the closest loses "
-            f"{100 * (exact - closest.accuracy):.2f} pp at energy {closest.point.energy:.3f} "
-            f"and degradation {closest.point.degradation:.3g}; allow that, or add circuits"
-        )
-    if name == "energy":
-        return max(fitting, key=lambda m: m.accuracy)
-    return min(fitting, key=lambda m: m.point.energy)

@@ -100,7 +100,8 @@ def _headline(results: Mapping[str, Any], energy: Mapping[str, Any]) -> Headline
         **{key: round(results[key]) for key in ("parameters_before", "parameters_after")},
         **{key: energy[key] for key in ("saved_multiplication", "saved_multiplication_sigma")},
         **{key: energy[key] for key in ("saved_total", "saved_total_sigma")},
-        **{key: results[key] for key in ("multiplication_share_before", "multiplication_share_after")},
+        multiplication_share_before=energy["components"]["multiplication"]["share_before"],
+        multiplication_share_after=energy["components"]["multiplication"]["share_after"],
         backends_agree=results["backends_agree"],
     )
 
@@ -200,13 +201,17 @@ def _targets(found: Found) -> list[TargetRow]:
     count: Any = found["deploy"].values["golden_images"]
     rows = []
     for name, target in targets.items():
-        sizes = {key: value for key, value in target.items() if key not in ("equal", "checks") and value is not None}
+        sizes = {
+            key: value
+            for key, value in target.items()
+            if key not in ("equal", "checks", "images_different") and value is not None
+        }
         details = {
             key.replace("_bytes", ""): f"{value:,}" + (" B" if key.endswith("_bytes") else "")
             for key, value in sizes.items()
         }
-        equal = count if target["equal"] else 0
         golden = 0 if target["equal"] is None else count
+        equal = golden - target["images_different"] if golden else 0
         rows.append(
             TargetRow(name=name, what=WHAT.get(name, name), golden_images=golden, golden_equal=equal, details=details)
         )

@@ -11,7 +11,7 @@ from picojoule.files import Json, atomic_path
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import quantised_network
 from picojoule.progress import progress
-from picojoule.stages import Stage, StageContext, StageResult, run_stage
+from picojoule.stages import StageContext, StageResult
 
 TRACES = "traces.safetensors"
 TOLERANCE = "tolerance.json"
@@ -41,16 +41,12 @@ def tolerate(lab: Lab, floating: StageResult, quantised: StageResult) -> StageRe
         tolerance.save(context.outputs / TOLERANCE)
         return {"method": tolerance.method}
 
-    configuration = {
-        "seed": lab.config.seed,
+    configuration: dict[str, Json] = {
         "tolerance": config.model_dump(mode="json"),
         "patches": lab.config.select.patches,
-        "calibration_images": data.calibration_images,
-        "batch_size": data.batch_size,
     }
-    inputs = {"float": floating.digest, "quantise": quantised.digest}
-    code = ("noise_models", "approx", "picojoule.pipeline.tolerate")
-    return run_stage(lab.run, Stage("tolerate", action, configuration, inputs, code))
+    inputs = {"float": floating, "quantise": quantised}
+    return lab.stage("tolerate", action, configuration, inputs, ("noise_models",))
 
 
 def _learn(lab: Lab, context: StageContext, network: QuantisedNetwork, traces: Mapping[str, LayerTrace]) -> Tolerance:

@@ -142,3 +142,47 @@ def test_a_reload_gives_the_same_integers() -> None:
     again.use(Arithmetic.INTEGER)
     assert torch.equal(again(images), quantised(images))
     assert torch.equal(copy.deepcopy(quantised)(images), quantised(images))
+
+
+class Aliased(nn.Module):
+    """Changes a tensor in place through an alias of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.conv = nn.Dropout(), nn.Conv2d(2, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        h = self.drop(x)
+        F.relu(h, inplace=True)
+        return self.conv(h + x)
+
+
+def test_a_change_in_place_through_an_alias_is_noticed() -> None:
+    with pytest.raises(ValueError, match="differs from it by .* in-place"):
+        capture(Aliased(), torch.randn(2, 2, 4, 4))
+
+
+class Awkward(nn.Module):
+    """Layers named as attributes of torch's own classes, one of them used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input, self.graph, self.values = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.Linear(32, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.values(self.graph(self.graph(self.input(x))).flatten(1))
+
+
+def test_awkward_names_and_repeated_layers() -> None:
+    images = torch.randn(4, 1, 4, 4)
+    quantised = quantise(Awkward(), [images])
+    assert list(quantised.layers()) == ["input", "graph", "graph_2", "values"]
+    assert list(quantise(nn.Linear(4, 2), [torch.randn(3, 4)]).layers()) == ["layer"]
+    assert copy.deepcopy(quantised)(images).shape == (4, 3)
+
+
+def test_double_precision_and_training_mode_do_not_matter() -> None:
+    original = model().double().train()
+    quantised = quantise(original, [torch.randn(4, 1, 8, 8, dtype=torch.float64)])
+    assert quantised(torch.randn(4, 1, 8, 8)).dtype == torch.float32 and original.training

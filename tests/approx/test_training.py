@@ -59,3 +59,10 @@ def test_empty_loaders_and_divergence() -> None:
     broken = [(x * float("inf"), y) for x, y in batches]
     with pytest.raises(ValueError, match=r"loss is nan in epoch 1, step 1; lower the learning rate"):
         list(Trainer(model, Recipe()).run(broken))
+
+
+def test_the_teacher_is_left_alone() -> None:
+    student, batches = problem()
+    teacher = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(16, 2)).train()
+    list(Trainer(student, Recipe(), teacher).run(batches))
+    assert teacher.training and not teacher[0].running_mean.any()

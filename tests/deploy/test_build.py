@@ -53,7 +53,7 @@ def assert_same_integers(network: QuantisedNetwork, images: torch.Tensor) -> Non
     program = build(network)
     codes = run(program, program.quantise_input(images.numpy()))
     with torch.no_grad():
-        wanted = network(images).double() / network.quantizers["head"].scale  # type: ignore[operator]
+        wanted = network(images).double() / network.quantizers["q_head"].scale  # type: ignore[operator]
     assert (codes == torch.round(wanted).numpy()).all()
     assert len(np.unique(codes)) > 20
 

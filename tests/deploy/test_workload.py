@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from approx import capture
 from deploy.program import Conv2d, Linear
 from deploy.testing import every_operation_program
 from deploy.workload import LayerWorkload, workloads_of_module, workloads_of_program
@@ -79,7 +80,7 @@ def test_counts_of_awkward_layers_by_hand() -> None:
     assert last == LayerWorkload("6", "linear", 6, 3, 1, 1, 6)
 
 
-def test_a_module_applied_twice_is_one_workload() -> None:
+def test_a_module_applied_twice_is_two_workloads_as_in_the_program() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -88,8 +89,12 @@ def test_a_module_applied_twice_is_one_workload() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.shared(F.relu(self.shared(x)))
 
-    (layer,) = workloads_of_module(Twice(), (2, 4, 4))
-    assert (layer.name, layer.macs, layer.weights, layer.inputs) == ("shared", 2 * 16 * 2 * 18, 36, 64)
+    found = workloads_of_module(Twice(), (2, 4, 4))
+    assert [(w.name, w.macs, w.weights, w.inputs) for w in found] == [
+        ("shared", 16 * 2 * 18, 36, 32),
+        ("shared_2", 16 * 2 * 18, 36, 32),
+    ]
+    assert [w.name for w in found] == list(capture(Twice(), torch.zeros(1, 2, 4, 4)).layers())
 
 
 def test_linear_on_a_sequence_counts_its_positions() -> None:
@@ -145,7 +150,7 @@ def test_unknown_operation_names_its_module() -> None:
 
 
 def test_wrong_input_shape_says_so() -> None:
-    with pytest.raises(ValueError, match=r"Sequential cannot be exported for one image of shape \(1, 5, 5\)"):
+    with pytest.raises(ValueError, match=r"Sequential cannot be exported for inputs of shape \(1, 1, 5, 5\)"):
         workloads_of_module(nn.Sequential(nn.Conv2d(3, 2, 3)), (1, 5, 5))
 
 
