@@ -88,6 +88,28 @@ def test_the_reported_accuracy_is_the_program_s(finished: tuple[Path, dict[str, 
     assert (outputs[: len(golden.outputs)] == golden.outputs).all()
 
 
+def test_every_back_end_gives_the_program_s_integers_on_100_test_images(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    from deploy.golden import make_golden
+    from deploy.onnx_backend import export_onnx, run_onnx
+    from deploy.targets import target
+    from deploy.tvm_backend import compile_tvm
+    from picojoule.data import load_data
+
+    folder, _ = finished
+    images, _ = load_data(load_config(folder.parent / "small.toml").data).test[:100]
+    program = load_program(folder / "deploy" / "program.safetensors")
+    assert any(getattr(op, "weights", None) is not None and op.weights.table is not None for op in program.operations)
+    golden = make_golden(program, program.quantise_input(images.numpy()))
+    assert len(np.unique(golden.outputs)) > 100
+    assert (compile_tvm(program).run(golden.inputs) == golden.outputs).all()
+    assert (run_onnx(export_onnx(program, tmp_path / "p.onnx"), golden.inputs) == golden.outputs).all()
+    for name in ("cortex-m4", "x86-64"):
+        artifact = target(name).build(program, tmp_path / name, golden)
+        assert [check.outcome for check in artifact.checks] == ["passed"] * len(artifact.checks), artifact.checks
+
+
 def test_the_report_and_the_picture_are_there(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, r = finished
     page = Path(r["report"]).read_text()
