@@ -46,7 +46,9 @@ def test_select_approximate_retrain_compile_energy(model: nn.Module, loader: Dat
     assert any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
     report = picojoule.energy(model, point.assignment, (3, 12, 12))
     assert 0.3 < report.saved_multiplication < 1
-    assert report.saved_multiplication == pytest.approx(picojoule.energy(network, point.assignment).saved_multiplication)
+    assert report.saved_multiplication == pytest.approx(
+        picojoule.energy(network, point.assignment).saved_multiplication
+    )
     assert picojoule.compile(network, "x86-64", tmp_path / "build").passed
     assert model.training
 
