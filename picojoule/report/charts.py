@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from picojoule.report import numbers
-from picojoule.report.contents import FrontPoint, PointKind, RunReport
+from picojoule.report.contents import IN_VIEW, FrontPoint, PointKind, RunReport
 
 Figure = dict[str, Any]
 _COMPONENT_COLOURS = ("--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8")
@@ -131,7 +131,7 @@ def _accuracy_range(traces: list[Figure], exact: float) -> list[float]:
     """From a little below what matters to a little above the best; hopeless uniform circuits may lie outside."""
     all_values = [exact, *(v for trace in traces for v in trace["y"])]
     ours = [exact, *(v for trace in traces if trace["marker"]["color"] != "--quiet" for v in trace["y"])]
-    low, high = min(ours), max(all_values)
+    low, high = min(v for v in ours if v >= exact - IN_VIEW), max(all_values)
     spread = max(high - low, 0.5)
     inside = [v for v in all_values if v >= low - 1.5 * spread]
     return [max(0.0, min(inside) - 0.25 * spread), min(100.4, high + 0.3 * spread)]
