@@ -9,7 +9,7 @@ from torch import nn
 from approx import Arithmetic, Assignment, QuantisedNetwork, capture
 from picojoule.files import Json
 from picojoule.history import History, load_checkpoint, load_state, save_checkpoint
-from picojoule.models import check_input, make_model
+from picojoule.models import make_model
 from picojoule.pipeline.lab import Lab
 from picojoule.stages import StageContext, StageResult
 from pruning import Plan
@@ -19,10 +19,8 @@ ASSIGNMENT = "assignment.json"
 
 
 def fresh(lab: Lab) -> nn.Module:
-    """The configured network as its factory makes it, checked against the images."""
-    model = make_model(lab.config.model.name, **lab.config.model.options)
-    check_input(model, lab.splits.train.shape, name=lab.config.model.name)
-    return model
+    """The configured network as its factory makes it."""
+    return make_model(lab.config.model.name, **lab.config.model.options)
 
 
 def save_network(
