@@ -5,7 +5,10 @@ error that names it; nothing is approximated by something else.
 """
 
 import copy
-from collections.abc import Iterable
+import io
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
@@ -26,6 +29,17 @@ def _frozen(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).eval().cpu().float()
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporter's own account of a failure off the screen; the error says it in one line."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def export(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProgram:
     """`torch.export` of the model in eval mode; the model is left as it was.
 
@@ -37,7 +51,8 @@ def export(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProg
         ValueError: the model cannot be exported; says why in one line.
     """
     try:
-        return torch.export.export(_frozen(model), (example.detach().cpu().float(),))
+        with _quiet():
+            return torch.export.export(_frozen(model), (example.detach().cpu().float(),))
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(

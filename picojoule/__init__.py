@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 VERBS = ("approximate", "compile", "energy", "prune", "quantise", "retrain", "select", "trace")
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *VERBS]
+
+
 def __getattr__(name: str) -> Any:
     if name in VERBS:
         from picojoule import verbs

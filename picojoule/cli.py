@@ -6,13 +6,15 @@ object. Mistakes of the user end in one line on standard error and exit code 2.
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from picojoule.errors import user_errors_exit
+from picojoule.errors import UserError, user_errors_exit
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
@@ -63,11 +65,11 @@ def run(
 def _run(config: Path, out: Path | None, settings: list[str], as_json: bool) -> None:
     from picojoule.config import load_config
     from picojoule.pipeline import run_pipeline
-    from picojoule.tables import print_headline
+    from picojoule.tables import console, print_headline
 
     resolved = load_config(config, settings)
     results = run_pipeline(resolved, out or Path("runs") / resolved.name)
-    print_headline(results, Console())
+    print_headline(results, console())
     _emit(results, as_json)
     if results["backends_agree"] is False:
         raise SystemExit(1)
@@ -98,11 +100,11 @@ def energy(
     from approx import Assignment
     from picojoule.libraries import open_library
     from picojoule.sources import energy_report
-    from picojoule.tables import print_energy
+    from picojoule.tables import console, print_energy
 
     chosen = Assignment.load(assignment) if assignment is not None else None
     report = energy_report(model, chosen, open_library(library), (plan, input_shape, hardware))
-    print_energy(report, Console())
+    print_energy(report, console())
     _emit(report.to_json(), as_json)
 
 
@@ -123,16 +125,18 @@ def select(
     from picojoule.front_folder import check_front_folder, write_front
     from picojoule.libraries import open_library
     from picojoule.sources import calibration_batches, open_float
-    from picojoule.tables import print_front
+    from picojoule.tables import console, print_front
     from picojoule.verbs import select as select_front
 
     check_front_folder(out)
+    if weights is None:
+        raise UserError(f"selecting circuits for {model!r} needs its trained weights: --weights FILE, or published")
     circuits_of_choice = open_library(library, _text(data_root))
     network = open_float(model, weights, plan, _text(data_root))
     batches = calibration_batches(DataConfig(name=data, root=_text(data_root)), network, model)
     front = select_front(network, batches, circuits_of_choice)
     rows = write_front(front, out, points)
-    print_front(rows, Console())
+    print_front(rows, console())
     _emit({"points": len(front), "written": rows}, as_json)
 
 
@@ -154,7 +158,7 @@ def compile(
     from picojoule.config import DataConfig
     from picojoule.libraries import open_library
     from picojoule.sources import Candidate, open_program
-    from picojoule.tables import artifact_values, print_artifact
+    from picojoule.tables import artifact_values, console, print_artifact
     from picojoule.verbs import compile as compile_program
 
     chosen = Assignment.load(assignment) if assignment is not None else None
@@ -163,7 +167,7 @@ def compile(
         Candidate(model, weights, plan, chosen, open_library(library, _text(data_root))), calibration
     )
     artifact = compile_program(program, target, out)
-    print_artifact(artifact, Console())
+    print_artifact(artifact, console())
     _emit(artifact_values(artifact), as_json)
     if not artifact.passed:
         raise SystemExit(1)
@@ -179,11 +183,11 @@ def multipliers_ls(
 ) -> None:
     """List the circuits with error and energy."""
     from picojoule.libraries import open_library
-    from picojoule.tables import circuit_rows, print_circuits
+    from picojoule.tables import circuit_rows, console, print_circuits
 
     bounds: dict[str, Any] = {"signed": signed, "max_mae": max_mae, "max_energy_relative": max_energy}
     chosen = open_library(library).filter(**{k: v for k, v in bounds.items() if v is not None})
-    print_circuits(chosen, Console())
+    print_circuits(chosen, console())
     _emit({"multipliers": circuit_rows(chosen)}, as_json)
 
 
@@ -200,4 +204,9 @@ def main() -> None:
     """Entry point: user errors become one line and exit code 2."""
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # idle threads sleep soon: ten times faster where cores are shared
     with user_errors_exit():
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        except SystemExit as leaving:
+            if leaving.code == INTERRUPTED:
+                print("interrupted; the same command goes on where it was", file=sys.stderr)
+            raise

@@ -36,8 +36,8 @@ def write_front(front: Front, folder: Path, count: int) -> list[dict[str, Any]]:
     wanted = min(count, len(front))
     numbers = sorted({round(k * (len(front) - 1) / max(1, wanted - 1)) for k in range(wanted)})
     rows = []
-    for number in numbers:
-        point, path = front.points[number], folder / f"assignment{number:03}.json"
+    for position, number in enumerate(numbers):
+        point, path = front.points[number], folder / f"assignment{position}.json"
         point.assignment.save(path)
         rows.append({"file": str(path), "energy": point.energy, "degradation": point.degradation})
     return rows

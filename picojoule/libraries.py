@@ -26,7 +26,7 @@ def open_library(name: str, root: str | None = None) -> Library:
         if not found:
             raise UserError(
                 f"EvoApprox circuits: no folder {' or '.join(map(str, folders))}; put the tables (.npz) and figures "
-                '(.csv) there, or use the generated library with select.library = "default"'
+                '(.csv) there, or use the generated library, "default"'
             )
         return load_evoapprox(found[0])
     path = Path(name).expanduser()

@@ -28,6 +28,9 @@ else:
     import fcntl
 
 
+LOG = "log.jsonl"
+
+
 class RunFolderBusyError(UserError):
     """Another process works in the run folder."""
 
@@ -44,18 +47,21 @@ class RunFolder:
 
         Raises:
             RunFolderBusyError: another process has it open.
-            UserError: the path is a file.
+            UserError: the path is a file, or a folder that holds other things than a run.
         """
         self.path = Path(path)
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path}: expected a folder for the run, got a file; choose another folder")
+        strangers = [p.name for p in self.path.iterdir()] if self.path.is_dir() else []
+        if strangers and not (self.path / LOG).is_file():
+            raise UserError(f"{self.path} holds other files ({strangers[0]}) and no run; choose another folder")
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(self.path)
         self._log: IO[str] = self._open_log()
 
     def _open_log(self) -> IO[str]:
         """Opens the log for appending; a last line that a kill cut short is ended first."""
-        path = self.path / "log.jsonl"
+        path = self.path / LOG
         is_cut = path.is_file() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
         log = path.open("a", encoding="utf-8")
         if is_cut:
@@ -94,7 +100,7 @@ class RunFolder:
 
     def read_log(self) -> list[dict[str, Json]]:
         """All whole lines of the log, oldest first."""
-        return read_log(self.path / "log.jsonl")
+        return read_log(self.path / LOG)
 
 
 def canonical_line(record: dict[str, Json]) -> str:

@@ -1,5 +1,6 @@
 """Tables on standard output: what a command found, at a glance."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,11 @@ from deploy.energy import COMPONENTS, EnergyReport
 from deploy.targets.base import Artifact
 from multipliers import Library
 from picojoule.report.numbers import energy as pj
+
+
+def console() -> Console:
+    """Standard output; wide enough for whole tables where it is no terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=200)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -26,7 +32,7 @@ def _percent(fraction: float, digits: int = 2) -> str:
 def print_headline(results: Mapping[str, Any], console: Console) -> None:
     """The table at the end of a run."""
     r = results
-    table = _table("", "", "original, 8 bit exact", "now", "saved")
+    table = _table("", "", "original", "now", "saved")
     macs, parameters = (r["macs_before"], r["macs_after"]), (r["parameters_before"], r["parameters_after"])
     table.add_row("MACs per image", *(f"{n:,.0f}" for n in macs), _percent(1 - macs[1] / macs[0], 1))
     table.add_row("weights", *(f"{n:,.0f}" for n in parameters), _percent(1 - parameters[1] / parameters[0], 1))

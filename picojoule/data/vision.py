@@ -67,7 +67,7 @@ def _read(kind: str, title: str, size: str, root: Path, download: bool, *, is_tr
         return getattr(datasets, kind)(root, train=is_train, download=download)
     except RuntimeError as error:
         message = (
-            f"{title}: missing or damaged in {root}; download it with --set data.download=true ({size}), or name "
-            "the folder that holds it with --set data.root=FOLDER or the environment variable PICOJOULE_DATA"
+            f"{title}: missing or damaged in {root}; let `picojoule run CONFIG --set data.download=true` fetch it "
+            f"({size}), or name the folder that holds it with --data-root or the environment variable PICOJOULE_DATA"
         )
         raise UserError(message) from error

@@ -36,8 +36,8 @@ def published_weights(name: str, folders: Iterable[str | Path], *, download: boo
     if not download or not places:
         looked = ", ".join(str(place) for place in places)
         raise UserError(
-            f"{published.file_name}: not in {looked}; fetch it with --set data.download=true, or get it from "
-            f"{published.url} ({published.license})"
+            f"{published.file_name}: not in {looked}; let `picojoule run CONFIG --set data.download=true` fetch it, "
+            f"or get it from {published.url} ({published.license})"
         )
     target = places[0] / "weights" / published.file_name
     with atomic_path(target) as temporary:

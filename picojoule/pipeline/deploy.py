@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from approx import Assignment
 from deploy.build import build
 from deploy.golden import GoldenVectors, compare_golden, make_golden, save_golden
 from deploy.onnx_backend import export_onnx, run_onnx
@@ -17,13 +16,13 @@ from deploy.tvm_backend import compile_tvm
 from picojoule.errors import UserError
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import ASSIGNMENT, quantised_network
+from picojoule.pipeline.networks import load_quantised
 from picojoule.stages import StageContext, StageResult
 
 PROGRAM = "program.safetensors"
 
 
-def deploy(lab: Lab, floating: StageResult, retrained: StageResult, selected: StageResult) -> StageResult:
+def deploy(lab: Lab, retrained: StageResult) -> StageResult:
     """Runs the stage."""
     config = lab.config.deploy
     unknown = [name for name in config.targets if name not in ("onnx", "tvm", *TARGETS)]
@@ -31,8 +30,7 @@ def deploy(lab: Lab, floating: StageResult, retrained: StageResult, selected: St
         raise UserError(f"[deploy] targets: unknown {unknown}; known are onnx, tvm, {', '.join(TARGETS)}")
 
     def action(context: StageContext) -> Mapping[str, Json]:
-        assignment = Assignment.load(selected.path(ASSIGNMENT))
-        program = build(quantised_network(lab, floating, retrained, assignment), lab.config.model.name)
+        program = build(load_quantised(lab, retrained), lab.config.model.name)
         save_program(program, context.outputs / PROGRAM)
         images, _ = lab.splits.test[: config.golden_images]
         golden = make_golden(program, program.quantise_input(images.numpy()))
@@ -40,8 +38,8 @@ def deploy(lab: Lab, floating: StageResult, retrained: StageResult, selected: St
         built = {name: _build(name, program, golden, context.outputs) for name in config.targets}
         return {"golden_images": len(golden.inputs), "targets": built}
 
-    inputs = {"float": floating, "retrain": retrained, "select": selected}
-    return lab.stage("deploy", action, config.model_dump(mode="json"), inputs, ("deploy", "multipliers"))
+    configuration = config.model_dump(mode="json")
+    return lab.stage("deploy", action, configuration, {"retrain": retrained}, ("deploy", "multipliers"))
 
 
 def _build(name: str, program: Program, golden: GoldenVectors, folder: Path) -> Json:

@@ -9,6 +9,7 @@ from picojoule.config import RunConfig
 from picojoule.data import load_data
 from picojoule.files import write_json, write_text
 from picojoule.libraries import open_library
+from picojoule.models import check_input, make_model
 from picojoule.pipeline.deploy import deploy
 from picojoule.pipeline.energy import energy
 from picojoule.pipeline.lab import Lab
@@ -43,16 +44,17 @@ def run_pipeline(config: RunConfig, folder: Path) -> dict[str, Any]:
     """
     torch.set_num_threads(config.threads or torch.get_num_threads())
     splits, library = load_data(config.data), open_library(config.select.library, config.data.root)
+    check_input(make_model(config.model.name, **config.model.options), splits.train.shape, name=config.model.name)
     with RunFolder(folder) as run:
         run.begin(config)
         lab = Lab(config, run, splits, library)
         prepared = prepare(lab)
         floating = prune(lab, prepared)
         quantised = quantise(lab, floating)
-        tolerated = tolerate(lab, floating, quantised)
+        tolerated = tolerate(lab, quantised)
         selected = select(lab, floating, quantised, tolerated)
         retrained = retrain(lab, floating, quantised, selected)
-        deployed = deploy(lab, floating, retrained, selected)
+        deployed = deploy(lab, retrained)
         measured = measure(lab, Done(prepared, floating, quantised, selected, deployed))
         accounted = energy(lab, prepared, floating, selected)
         stages = (prepared, floating, quantised, tolerated, selected, retrained, deployed, measured, accounted)

@@ -8,7 +8,7 @@ from deploy.hardware import Hardware
 from deploy.workload import workloads_of_module
 from picojoule.files import Json, write_json
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import ASSIGNMENT, float_network
+from picojoule.pipeline.networks import ASSIGNMENT, load_network
 from picojoule.pipeline.savings import library_key
 from picojoule.stages import StageContext, StageResult
 from picojoule.verbs import DEFAULT_HARDWARE
@@ -23,8 +23,8 @@ def energy(lab: Lab, prepared: StageResult, floating: StageResult, selected: Sta
 
     def action(context: StageContext) -> Mapping[str, Json]:
         shape = lab.splits.train.shape
-        original = account(workloads_of_module(float_network(lab, prepared), shape), {}, hardware)
-        workloads = workloads_of_module(float_network(lab, floating), shape)
+        original = account(workloads_of_module(load_network(lab, prepared), shape), {}, hardware)
+        workloads = workloads_of_module(load_network(lab, floating), shape)
         report = account_assignment(workloads, Assignment.load(selected.path(ASSIGNMENT)), lab.library, hardware)
         write_json(context.outputs / ORIGINAL, original.to_json())
         write_json(context.outputs / ENERGY, report.to_json())

@@ -1,5 +1,6 @@
 """What every stage of a run works with: configuration, run folder, data; and resumable training."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ class Lab:
         digests = {label: stage.digest for label, stage in inputs.items()}
         factories = (self.config.model.name, self.config.data.name)
         own = {factory: source_digest(factory) for factory in factories if ":" in factory}
-        return run_stage(
+        result = run_stage(
             self.run,
             Stage(
                 name,
@@ -76,6 +77,8 @@ class Lab:
                 (*SHARED_CODE, f"picojoule.pipeline.{name}", *code),
             ),
         )
+        print(f"{name}: {'done before' if result.is_cached else f'{result.seconds:.0f} s'}", file=sys.stderr)
+        return result
 
     @property
     def example(self) -> Tensor:

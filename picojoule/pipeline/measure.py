@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from approx import Assignment, accuracy, correct, layer_moments
+from approx import accuracy, correct, layer_moments
 from deploy.build import build
 from deploy.interpreter import run
 from deploy.program import Program
@@ -15,7 +15,7 @@ from picojoule.data import Loader
 from picojoule.files import Json
 from picojoule.pipeline.deploy import PROGRAM
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import float_network, quantised_network
+from picojoule.pipeline.networks import load_network, load_quantised
 from picojoule.progress import track
 from picojoule.stages import StageContext, StageResult
 
@@ -39,12 +39,12 @@ def measure(lab: Lab, done: Done) -> StageResult:
         return track(Loader(lab.splits.test, batch_size), name, total=-(-len(lab.splits.test) // batch_size))
 
     def action(context: StageContext) -> Mapping[str, Json]:
-        exact = build(quantised_network(lab, done.floating, done.quantised))
+        exact = build(load_quantised(lab, done.quantised))
         final = load_program(done.deployed.path(PROGRAM))
         values: dict[str, Json] = {"test_images": len(lab.splits.test)}
-        values["accuracy_float"] = accuracy(float_network(lab, done.prepared), batches("test float"))
+        values["accuracy_float"] = accuracy(load_network(lab, done.prepared), batches("test float"))
         if done.floating is not done.prepared:
-            values["accuracy_pruned"] = accuracy(float_network(lab, done.floating), batches("test pruned"))
+            values["accuracy_pruned"] = accuracy(load_network(lab, done.floating), batches("test pruned"))
         values["accuracy_int8"] = accuracy(executor(exact), batches("test int8"))
         values["accuracy_approximate"] = accuracy(executor(final), batches("test approximate"))
         values["accuracy_points"] = [
@@ -59,10 +59,9 @@ def measure(lab: Lab, done: Done) -> StageResult:
 def _points(lab: Lab, done: Done) -> Iterator[Program]:
     """Programs of the front's points that selection measured on validation images, corrected, not retrained."""
     images = torch.cat(lab.batches(lab.config.data.calibration_images))
-    wanted = layer_moments(quantised_network(lab, done.floating, done.quantised), images)
+    wanted = layer_moments(load_quantised(lab, done.quantised), images)
     for name in sorted(name for name in done.selected.outputs if name.startswith("point")):
-        assignment = Assignment.load(done.selected.path(name))
-        yield build(correct(quantised_network(lab, done.floating, done.quantised, assignment), images, wanted))
+        yield build(correct(load_quantised(lab, done.quantised, done.selected.path(name)), images, wanted))
 
 
 def executor(program: Program) -> Callable[[Tensor], Tensor]:

@@ -1,43 +1,67 @@
-"""Rebuilds the networks of a run from what its stages left: a plan, weights, an assignment."""
+"""The networks of a run: every checkpoint holds its history, so each is rebuilt from the factory and one file."""
+
+import json
+from pathlib import Path
+from typing import Any, cast
 
 from torch import nn
 
 from approx import Arithmetic, Assignment, QuantisedNetwork, capture
-from picojoule.history import load_matching, load_state
-from picojoule.models import check_input, make_model
+from picojoule.files import Json
+from picojoule.history import History, load_checkpoint, load_state, save_checkpoint
+from picojoule.models import make_model
 from picojoule.pipeline.lab import Lab
-from picojoule.stages import StageResult
+from picojoule.stages import StageContext, StageResult
 from pruning import Plan
 
 WEIGHTS = "weights.safetensors"
-PLAN = "plan.json"
 ASSIGNMENT = "assignment.json"
 
 
 def fresh(lab: Lab) -> nn.Module:
-    """The configured network as its factory makes it, checked against the images."""
-    model = make_model(lab.config.model.name, **lab.config.model.options)
-    check_input(model, lab.splits.train.shape, name=lab.config.model.name)
-    return model
+    """The configured network as its factory makes it."""
+    return make_model(lab.config.model.name, **lab.config.model.options)
 
 
-def float_network(lab: Lab, stage: StageResult) -> nn.Module:
-    """The network after "prepare" or "prune", in evaluation mode."""
-    model = fresh(lab)
-    if PLAN in stage.outputs:
-        model = Plan.load(stage.path(PLAN)).apply(model)
-    state, _ = load_state(stage.path(WEIGHTS))
-    load_matching(model, state, str(stage.path(WEIGHTS)))
-    return model.eval()
+def save_network(
+    context: StageContext, model: nn.Module, step: tuple[str, dict[str, Json]], before: StageResult | None = None
+) -> None:
+    """Saves a stage's network with its history.
+
+    Args:
+        context: of the stage.
+        model: the network.
+        step: what the stage did: name and parameters of the transformation.
+        before: the stage whose network it started from.
+    """
+    history = History() if before is None else load_state(before.path(WEIGHTS))[1]
+    save_checkpoint(model, history.add(*step, model), context.outputs / WEIGHTS)
 
 
-def quantised_network(
-    lab: Lab, floating: StageResult, stage: StageResult, assignment: Assignment | None = None
-) -> QuantisedNetwork:
-    """The network after "quantise" or "retrain", in INTEGER arithmetic."""
-    network = capture(float_network(lab, floating), lab.example)
-    state, _ = load_state(stage.path(WEIGHTS))
-    load_matching(network, state, str(stage.path(WEIGHTS)))
-    if assignment is not None:
-        network.assign(assignment, lab.library)
-    return network.use(Arithmetic.INTEGER)
+def load_network(lab: Lab, stage: StageResult) -> nn.Module:
+    """The network a stage left, in evaluation mode; a quantised one in INTEGER arithmetic with its circuits."""
+    model, _ = load_checkpoint(fresh(lab), stage.path(WEIGHTS), _transformations(lab))
+    return model.use(Arithmetic.INTEGER) if isinstance(model, QuantisedNetwork) else model.eval()
+
+
+def load_quantised(lab: Lab, stage: StageResult, assignment: Path | None = None) -> QuantisedNetwork:
+    """The quantised network a stage left, with the circuits of an assignment file where one is given."""
+    network = cast(QuantisedNetwork, load_network(lab, stage))
+    return network if assignment is None else network.assign(Assignment.load(assignment), lab.library)
+
+
+def _transformations(lab: Lab) -> dict[str, Any]:
+    """What the steps of a history do to a network."""
+
+    def prune(model: nn.Module, parameters: dict[str, Any]) -> nn.Module:
+        return Plan.from_json(json.dumps(parameters["plan"])).apply(model)
+
+    def approximate(model: QuantisedNetwork, parameters: dict[str, Any]) -> nn.Module:
+        return model.assign(Assignment.from_json(parameters["assignment"]), lab.library)
+
+    return {
+        "prepare": lambda model, parameters: model,
+        "prune": prune,
+        "quantise": lambda model, parameters: capture(model, lab.example),
+        "approximate": approximate,
+    }

@@ -8,10 +8,9 @@ import torch
 from approx import Recipe, capture
 from picojoule.data import data_folders
 from picojoule.files import Json
-from picojoule.history import History, save_checkpoint
 from picojoule.models import load_weights, published_weights
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import WEIGHTS, fresh
+from picojoule.pipeline.networks import fresh, save_network
 from picojoule.stages import StageContext, StageResult, file_digest
 
 
@@ -35,8 +34,7 @@ def prepare(lab: Lab) -> StageResult:
             t = config.train
             recipe = Recipe(t.epochs, t.learning_rate, t.momentum, t.weight_decay, clip=None)
             losses = list(lab.train(context, model, recipe))
-        history = History().add("prepare", {"weights": str(weights)}, model)
-        save_checkpoint(model, history, context.outputs / WEIGHTS)
+        save_network(context, model, ("prepare", {"weights": weights}))
         return {"losses": losses}
 
     configuration: dict[str, Json] = {

@@ -1,5 +1,6 @@
 """Stage "prune": fewer channels, then fine-tuning with the unpruned network as the teacher."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
@@ -10,12 +11,12 @@ import pruning
 from approx import Recipe
 from picojoule.data import Loader
 from picojoule.files import Json
-from picojoule.history import History, save_checkpoint
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import PLAN, WEIGHTS, float_network
+from picojoule.pipeline.networks import load_network, save_network
 from picojoule.stages import StageContext, StageResult
 
 DISTILLATION = 0.5
+PLAN = "plan.json"
 
 
 def prune(lab: Lab, prepared: StageResult) -> StageResult:
@@ -26,7 +27,7 @@ def prune(lab: Lab, prepared: StageResult) -> StageResult:
 
     def action(context: StageContext) -> Mapping[str, Json]:
         torch.manual_seed(lab.config.seed)
-        original = float_network(lab, prepared)
+        original = load_network(lab, prepared)
         images = lab.splits.calibration(min(config.images, len(lab.splits.train)), seed=lab.config.data.split_seed)
         needs_data = pruning.criterion(config.criterion).needs_data
         result = pruning.prune(
@@ -51,8 +52,8 @@ def prune(lab: Lab, prepared: StageResult) -> StageResult:
             )
             losses = list(lab.train(context, result.model, recipe, original))
         result.plan.save(context.outputs / PLAN)
-        history = History().add("prune", config.model_dump(mode="json"), result.model)
-        save_checkpoint(result.model, history, context.outputs / WEIGHTS)
+        step = {"plan": json.loads(result.plan.to_json()), **config.model_dump(mode="json")}
+        save_network(context, result.model, ("prune", step), prepared)
         return {**_summary(result), "criterion": config.criterion, "losses": losses}
 
     return lab.stage("prune", action, {"prune": config.model_dump(mode="json")}, {"prepare": prepared}, ())

@@ -7,9 +7,8 @@ import torch
 from approx import Recipe, accuracy, capture
 from picojoule.data import Loader
 from picojoule.files import Json
-from picojoule.history import History, save_checkpoint
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import WEIGHTS, float_network
+from picojoule.pipeline.networks import load_network, save_network
 from picojoule.stages import StageContext, StageResult
 
 
@@ -20,14 +19,14 @@ def quantise(lab: Lab, floating: StageResult) -> StageResult:
 
     def action(context: StageContext) -> Mapping[str, Json]:
         torch.manual_seed(lab.config.seed)
-        model = float_network(lab, floating)
+        model = load_network(lab, floating)
         network = capture(model, lab.example).calibrate(lab.batches(count))
         losses: list[Json] = []
         if config.fine_tune_epochs:
             recipe = Recipe(config.fine_tune_epochs, config.learning_rate)
             losses = list(lab.train(context, network, recipe, model))
         validation = Loader(lab.splits.validation, data.evaluation_batch_size)
-        save_checkpoint(network, History().add("quantise", {"bits": 8}, network), context.outputs / WEIGHTS)
+        save_network(context, network, ("quantise", config.model_dump(mode="json")), floating)
         return {"accuracy_validation": accuracy(network, validation), "losses": losses}
 
     return lab.stage("quantise", action, config.model_dump(mode="json"), {"float": floating}, ())

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 import torch
 
-from approx import Assignment, Recipe, accuracy, correct
+from approx import Recipe, accuracy, correct
 from picojoule.data import Loader
-from picojoule.files import Json
-from picojoule.history import History, save_checkpoint
+from picojoule.files import Json, read_json
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import ASSIGNMENT, WEIGHTS, float_network, quantised_network
+from picojoule.pipeline.networks import ASSIGNMENT, load_network, load_quantised, save_network
 from picojoule.stages import StageContext, StageResult
 
 
@@ -19,8 +18,7 @@ def retrain(lab: Lab, floating: StageResult, quantised: StageResult, selected: S
 
     def action(context: StageContext) -> Mapping[str, Json]:
         torch.manual_seed(lab.config.seed)
-        assignment = Assignment.load(selected.path(ASSIGNMENT))
-        network = quantised_network(lab, floating, quantised, assignment)
+        network = load_quantised(lab, quantised, selected.path(ASSIGNMENT))
         correct(network, torch.cat(lab.batches(data.calibration_images)))
         validation = Loader(lab.splits.validation, data.evaluation_batch_size)
         values: dict[str, Json] = {"accuracy_validation_corrected": accuracy(network, validation)}
@@ -34,10 +32,10 @@ def retrain(lab: Lab, floating: StageResult, quantised: StageResult, selected: S
                 config.temperature,
                 config.distillation,
             )
-            values["losses"] = list(lab.train(context, network, recipe, float_network(lab, floating)))
+            values["losses"] = list(lab.train(context, network, recipe, load_network(lab, floating)))
         values |= {"accuracy_validation": accuracy(network, validation), "retrained": config is not None}
-        history = History().add("approximate", {"assignment": assignment.to_json()}, network)
-        save_checkpoint(network, history, context.outputs / WEIGHTS)
+        step = {"assignment": read_json(selected.path(ASSIGNMENT))}
+        save_network(context, network, ("approximate", step), quantised)
         return values
 
     configuration: dict[str, Json] = {"retrain": config and config.model_dump(mode="json")}

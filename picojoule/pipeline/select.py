@@ -27,7 +27,7 @@ from noise_models import (
 from picojoule.config import SelectConfig
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import ASSIGNMENT, float_network, quantised_network
+from picojoule.pipeline.networks import ASSIGNMENT, load_network, load_quantised
 from picojoule.pipeline.savings import library_key
 from picojoule.pipeline.search import Search
 from picojoule.pipeline.tolerate import SENSITIVITY, TOLERANCE, TRACES
@@ -62,12 +62,12 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
 
     def action(context: StageContext) -> Mapping[str, Json]:
         torch.manual_seed(lab.config.seed)
-        workloads = workloads_of_module(float_network(lab, floating), lab.splits.train.shape)
+        workloads = workloads_of_module(load_network(lab, floating), lab.splits.train.shape)
         cost = HardwareEnergy(workloads, hardware) if config.cost == "hardware" else None
         front, baseline = _fronts(config, library, tolerated, cost)
         front.save(context.outputs / FRONT)
         baseline.save(context.outputs / UNIFORM)
-        network = quantised_network(lab, floating, quantised)
+        network = load_quantised(lab, quantised)
         search = Search(lab, network, {w.name: w.macs for w in workloads})
         measured = search.run(front)
         chosen = search.choose(measured)

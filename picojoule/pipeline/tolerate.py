@@ -9,7 +9,7 @@ from approx import LayerTrace, QuantisedNetwork, save_traces, trace
 from noise_models import AgnSettings, Tolerance, learn_tolerance, measure_sensitivity
 from picojoule.files import Json, atomic_path
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import quantised_network
+from picojoule.pipeline.networks import load_quantised
 from picojoule.progress import progress
 from picojoule.stages import StageContext, StageResult
 
@@ -18,13 +18,13 @@ TOLERANCE = "tolerance.json"
 SENSITIVITY = "sensitivity.safetensors"
 
 
-def tolerate(lab: Lab, floating: StageResult, quantised: StageResult) -> StageResult:
+def tolerate(lab: Lab, quantised: StageResult) -> StageResult:
     """Runs the stage."""
     config, data = lab.config.tolerance, lab.config.data
 
     def action(context: StageContext) -> Mapping[str, Json]:
         torch.manual_seed(lab.config.seed)
-        network = quantised_network(lab, floating, quantised)
+        network = load_quantised(lab, quantised)
         batches = lab.batches(data.calibration_images)
         traces = trace(network, batches, lab.config.select.patches)
         save_traces(traces, context.outputs / TRACES)
@@ -45,8 +45,7 @@ def tolerate(lab: Lab, floating: StageResult, quantised: StageResult) -> StageRe
         "tolerance": config.model_dump(mode="json"),
         "patches": lab.config.select.patches,
     }
-    inputs = {"float": floating, "quantise": quantised}
-    return lab.stage("tolerate", action, configuration, inputs, ("noise_models",))
+    return lab.stage("tolerate", action, configuration, {"quantise": quantised}, ("noise_models",))
 
 
 def _learn(lab: Lab, context: StageContext, network: QuantisedNetwork, traces: Mapping[str, LayerTrace]) -> Tolerance:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from picojoule.report import numbers
-from picojoule.report.contents import FrontPoint, PointKind, RunReport
+from picojoule.report.contents import IN_VIEW, FrontPoint, PointKind, RunReport
 
 Figure = dict[str, Any]
 _COMPONENT_COLOURS = ("--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8")
@@ -62,12 +62,15 @@ def front_chart(report: RunReport) -> Figure:
     }  # fmt: skip
     if has_prediction:
         layout["yaxis2"] = {
-            "title": {"text": "predicted loss +", "standoff": 10},
+            "title": {"text": "predicted degradation", "standoff": 10},
             "automargin": True,
             "domain": [0, 0.32],
             **_log_axis([v for trace in lower for v in trace["y"]]),
         }
-    return {"data": [trace for trace in (*upper, *lower) if trace["x"]], "layout": layout}
+    drawn = [trace for trace in (*upper, *lower) if trace["x"]]
+    for trace in drawn:
+        trace["showlegend"] = trace is next(t for t in drawn if t["name"] == trace["name"])
+    return {"data": drawn, "layout": layout}
 
 
 def _series(
@@ -84,12 +87,12 @@ def _series(
     """Points of one kind as a trace; below: in the panel of predictions, without its own legend entry if repeated."""
     values = [(p, p.degradation if below else p.accuracy) for p in points]
     shown = [(p, v) for p, v in values if v is not None and (v > 0 or not below)]
-    unit = "predicted loss +%{y:.2g}" if below else "%{y:.2f} % top-1"
+    unit = "predicted degradation %{y:.2g}" if below else "%{y:.2f} % top-1"
     return {
         "type": "scatter",
         "name": name,
         "legendgroup": name,
-        "showlegend": not below or name == "front, predicted",
+        "showlegend": not below,
         "mode": ("lines+markers" if line else "markers") + ("+text" if text else ""),
         "x": [100 * p.saved_multiplication for p, _ in shown],
         "y": [v for _, v in shown],
@@ -131,7 +134,7 @@ def _accuracy_range(traces: list[Figure], exact: float) -> list[float]:
     """From a little below what matters to a little above the best; hopeless uniform circuits may lie outside."""
     all_values = [exact, *(v for trace in traces for v in trace["y"])]
     ours = [exact, *(v for trace in traces if trace["marker"]["color"] != "--quiet" for v in trace["y"])]
-    low, high = min(ours), max(all_values)
+    low, high = min(v for v in ours if v >= exact - IN_VIEW), max(all_values)
     spread = max(high - low, 0.5)
     inside = [v for v in all_values if v >= low - 1.5 * spread]
     return [max(0.0, min(inside) - 0.25 * spread), min(100.4, high + 0.3 * spread)]

@@ -17,6 +17,10 @@ Energy = Annotated[float, Field(ge=0)]
 Size = Annotated[int, Field(ge=0)]
 
 
+IN_VIEW = 8.0
+"""Percentage points below the exact network that pictures show; points far below would flatten all others."""
+
+
 class Amount(Section):
     """An energy with its uncertainty, pJ per image."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from picojoule.report.contents import FrontPoint, PointKind
+from picojoule.report.contents import IN_VIEW, FrontPoint, PointKind
 
 _STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif; fill: #5d6269 }
@@ -93,6 +93,7 @@ def front_svg(
 def _plane(points: Sequence[FrontPoint], exact: float, width: int, height: int, lowest: float | None) -> _Plane:
     accuracies = [p.accuracy for p in points if p.accuracy is not None]
     ours = [p.accuracy for p in points if p.accuracy is not None and p.kind != PointKind.UNIFORM] or accuracies
+    ours = [accuracy for accuracy in ours if accuracy >= exact - IN_VIEW] or ours
     spread = max(max(exact, *accuracies) - min(ours), 0.5)
     bottom = max(0.0, min(ours) - 0.8 * spread) if lowest is None else lowest
     top = min(100.0, max(exact, *accuracies) + 0.25 * spread)

@@ -78,6 +78,8 @@ CONFIG = '[model]\nname = "demo-cnn"\nweights = "{weights}"\n[data]\nname = "dig
     ("arguments", "message"),
     [
         (["run", "nothing.toml"], "nothing.toml"),
+        (["select", "demo-cnn", "--out", "x"], "--weights"),
+        (["demo", "--out", "docs"], "docs holds other files"),
         (["energy", "resnet21"], "did you mean"),
         (["energy", "resnet20", "--assignment", "nothing.json"], "nothing.json"),
         (["energy", "resnet20", "--hardware", "abacus"], "abacus"),
@@ -115,7 +117,7 @@ def test_truncated_weights_and_wrong_images(tmp_path: Path) -> None:
     wrong = CONFIG.format(weights=tmp_path / "whole.safetensors").replace("demo-cnn", "resnet20")
     (tmp_path / "d.toml").write_text(wrong)
     code, output = invoke("run", str(tmp_path / "d.toml"), "--out", str(tmp_path / "run2"))
-    assert code == 2 and "1x8x8" in output and "3x32x32" in output
+    assert code == 2 and "1x8x8" in output and "3x32x32" in output and not (tmp_path / "run2").exists()
 
 
 @pytest.mark.parametrize("shape", [(256, 255), (16, 16)])

@@ -192,7 +192,7 @@ def test_missing_files_say_what_to_do(name, tmp_path):
         load_data(DataConfig(name=name, root=str(tmp_path)))
     message = str(caught.value)
     assert "\n" not in message
-    for part in (str(tmp_path), "data.download=true", "data.root", "PICOJOULE_DATA"):
+    for part in (str(tmp_path), "data.download=true", "--data-root", "PICOJOULE_DATA"):
         assert part in message
 
 
