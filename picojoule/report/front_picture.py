@@ -20,6 +20,7 @@ text { fill: #a3a8b0 } .paper { fill: #15171a } .grid { stroke: #31353b } .exact
 }
 """
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 22, 52, 50
+STARS = (PointKind.CHOSEN, PointKind.RETRAINED)
 _LEGEND = (
     (PointKind.MEASURED, "one circuit per layer"),
     (PointKind.UNIFORM, "one circuit everywhere"),
@@ -143,10 +144,8 @@ def _points(plane: _Plane, points: Sequence[FrontPoint]) -> list[str]:
     if len(front) > 1:
         path = "L".join(f"{place[id(p)][0]:.1f} {place[id(p)][1]:.1f}" for p in front)
         parts.append(f'<path class="front" d="M{path}"/>')
-    parts += _retraining_step(
-        [place[id(p)] for k in (PointKind.CHOSEN, PointKind.RETRAINED) for p in points if p.kind == k]
-    )
-    for point in sorted(points, key=lambda p: p.kind in (PointKind.CHOSEN, PointKind.RETRAINED)):
+    parts += _retraining_step([place[id(p)] for k in STARS for p in points if p.kind == k])
+    for point in sorted(points, key=lambda p: p.kind in STARS):
         x, y = place[id(point)]
         title = (
             f"{point.label or point.kind.value}: {100 * point.saved_multiplication:.1f} % saved, {point.accuracy:.2f} %"
@@ -154,8 +153,10 @@ def _points(plane: _Plane, points: Sequence[FrontPoint]) -> list[str]:
         parts.append(f"<g><title>{escape(title)}</title>{_mark(point.kind, x, y)}</g>")
         if point.kind == PointKind.UNIFORM and point.label:
             parts.append(f'<text x="{x:.1f}" y="{y + 19:.1f}" text-anchor="middle">{escape(point.label)}</text>')
-        elif point.kind in (PointKind.CHOSEN, PointKind.RETRAINED):
-            parts.append(f'<text class="strong" {_beside(plane, x, y)}>{point.accuracy:.2f} %</text>')
+        elif point.kind in STARS:
+            crowded = any(o is not point and o.kind in STARS and abs(place[id(o)][1] - y) < 16 for o in points)
+            below = 18 if crowded and point.kind == PointKind.CHOSEN else 0  # the two labels would cover each other
+            parts.append(f'<text class="strong" {_beside(plane, x, y + below)}>{point.accuracy:.2f} %</text>')
     return parts
 
 
@@ -176,7 +177,7 @@ def _beside(plane: _Plane, x: float, y: float) -> str:
 def _mark(kind: PointKind, x: float, y: float) -> str:
     if kind == PointKind.UNIFORM:
         return f'<path class="uniform" d="M{x:.1f} {y - 6:.1f}l6 6-6 6-6-6z"/>'
-    if kind in (PointKind.CHOSEN, PointKind.RETRAINED):
+    if kind in STARS:
         corners = [
             (x + radius * math.sin(math.pi * n / 5), y - radius * math.cos(math.pi * n / 5))
             for n, radius in enumerate((10.0, 4.2) * 5)
