@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from approx.documents import read_document
 from approx.operands import Operands
 from multipliers import Multiplier
 
@@ -113,13 +114,7 @@ class Assignment:
             FileNotFoundError: no such file.
             ValueError: not JSON, or not an assignment; says where.
         """
-        try:
-            document = json.loads(Path(path).read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not JSON: it is no UTF-8 text") from error
-        return cls.from_json(document, str(path))
+        return cls.from_json(read_document(path), str(path))
 
 
 def _choice(value: Any, where: str) -> Choice:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from approx.documents import read_document
 from noise_models.prediction import FloatArray
 
 VERSION = 1
@@ -138,11 +139,7 @@ class Tolerance:
             FileNotFoundError: no such file.
             ValueError: not JSON, or not a tolerance; says where.
         """
-        try:
-            document = json.loads(Path(path).read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
-        return cls.from_json(document, str(path))
+        return cls.from_json(read_document(path), str(path))
 
 
 def _to_list(values: FloatArray) -> list[float | None]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from approx import Assignment
+from approx.documents import read_document
 from noise_models.candidates import Candidate
 
 VERSION = 1
@@ -130,11 +131,7 @@ class Front:
             FileNotFoundError: no such file.
             ValueError: not JSON, or not a front; says where.
         """
-        try:
-            document = json.loads(Path(path).read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
-        return cls.from_json(document, str(path))
+        return cls.from_json(read_document(path), str(path))
 
 
 def infeasible(what: str, budget: float, least: float) -> ValueError:
