@@ -69,10 +69,6 @@ class NetlistBuilder:
         """NOT (x AND y)."""
         return self.gate("NAND2", x, y)[0]
 
-    def nor2(self, x: Net, y: Net) -> Net:
-        """NOT (x OR y)."""
-        return self.gate("NOR2", x, y)[0]
-
     def xor2(self, x: Net, y: Net) -> Net:
         """x XOR y."""
         return self.gate("XOR2", x, y)[0]

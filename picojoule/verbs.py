@@ -11,6 +11,7 @@ A loader yields images [N, C, H, W], or tuples that begin with them.
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,14 @@ from deploy.hardware import Hardware
 from deploy.program import Program
 from deploy.targets import target as find_target
 from deploy.targets.base import Artifact
+from deploy.tvm_backend import compile_tvm
 from deploy.workload import workloads_of_module, workloads_of_program
 from multipliers import Multiplier, default_library
 from pruning import prune as prune
 
 CALIBRATION_BATCHES = 4
 DEFAULT_HARDWARE = "generic_45nm"
+TVM_MACHINES = {"aarch64": "aarch64", "x86-64": "x86-64-v3"}
 
 
 def images_of(loader: Iterable[Any], batches: int | None = None) -> Iterator[torch.Tensor]:
@@ -137,7 +140,7 @@ def retrain(
 
 
 def compile(network: QuantisedNetwork | Program, target: str, out: str | Path) -> Artifact:
-    """Build a network for a device.
+    """Build a network for a device: portable C for all of them, and a TVM library where the device runs Linux.
 
     Args:
         network: quantised, exact or approximate; or its integer program.
@@ -148,7 +151,13 @@ def compile(network: QuantisedNetwork | Program, target: str, out: str | Path) -
         ValueError: unknown target; `out` holds other files; the network does not fit.
     """
     program = network if isinstance(network, Program) else build(network)
-    return find_target(target).build(program, Path(out))
+    device = find_target(target)
+    module = compile_tvm(program, TVM_MACHINES[target]) if target in TVM_MACHINES else None
+    artifact = device.build(program, Path(out))
+    if module is None:
+        return artifact
+    library = module.export(artifact.folder / "program_tvm.so")
+    return replace(artifact, files=tuple(sorted((*artifact.files, library.name))))
 
 
 def energy(
