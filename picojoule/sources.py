@@ -16,7 +16,7 @@ from deploy.program_file import load_program
 from deploy.workload import workloads_of_program
 from multipliers import Library
 from picojoule.config import DataConfig
-from picojoule.data import Loader, data_folders, load_data
+from picojoule.data import data_folders, load_data
 from picojoule.errors import UserError
 from picojoule.models import check_input, load_weights, make_model, model_entry, published_weights
 from picojoule.pipeline.deploy import PROGRAM
@@ -77,8 +77,7 @@ def calibration_batches(data: DataConfig, network: nn.Module, name: str) -> list
     """Training images [n, C, H, W] that fit the network."""
     splits = load_data(data)
     check_input(network, splits.train.shape, name=name)
-    images = splits.calibration(min(data.calibration_images, len(splits.train)), seed=data.split_seed)
-    return [batch for batch, _ in Loader(images, data.evaluation_batch_size)]
+    return splits.calibration_batches(data.calibration_images, data.evaluation_batch_size, seed=data.split_seed)
 
 
 @dataclass(frozen=True)

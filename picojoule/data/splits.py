@@ -54,6 +54,11 @@ class DataSplits:
             raise ValueError(f"calibration: expected at most {len(self.train)} training images, asked for {count}")
         return self.train.take(_stratified(self.train.labels, count, seed))
 
+    def calibration_batches(self, count: int, batch_size: int, *, seed: int = 0) -> list[Tensor]:
+        """Those images as network inputs float32 [n, C, H, W]; all training images where there are fewer."""
+        images = self.calibration(min(count, len(self.train)), seed=seed)
+        return [batch for batch, _ in Loader(images, batch_size)]
+
 
 def hold_out(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Splits indices in two, classes as even as they are in `labels`.

@@ -87,8 +87,8 @@ class Lab:
 
     def batches(self, count: int) -> list[Tensor]:
         """A fixed choice of `count` training images in evaluation batches [n, C, H, W]."""
-        images = self.splits.calibration(min(count, len(self.splits.train)), seed=self.config.data.split_seed)
-        return [batch for batch, _ in Loader(images, self.config.data.evaluation_batch_size)]
+        data = self.config.data
+        return self.splits.calibration_batches(count, data.evaluation_batch_size, seed=data.split_seed)
 
     def training(self) -> Loader:
         """Shuffled, augmented training batches."""
