@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from approx import capture
 from picojoule.config import RunConfig
 from picojoule.data import load_data
 from picojoule.files import write_json, write_text
@@ -44,7 +45,7 @@ def run_pipeline(config: RunConfig, folder: Path) -> dict[str, Any]:
     """
     torch.set_num_threads(config.threads or torch.get_num_threads())
     splits, library = load_data(config.data), open_library(config.select.library, config.data.root)
-    check_input(make_model(config.model.name, **config.model.options), splits.train.shape, name=config.model.name)
+    _require_usable(config, splits.train.shape)
     with RunFolder(folder) as run:
         run.begin(config)
         lab = Lab(config, run, splits, library)
@@ -66,3 +67,10 @@ def run_pipeline(config: RunConfig, folder: Path) -> dict[str, Any]:
         write_json(run.path / RESULTS, results)
         run.log("run", "end", seconds=sum(stage.seconds for stage in stages if not stage.is_cached))
     return results
+
+
+def _require_usable(config: RunConfig, shape: tuple[int, int, int]) -> None:
+    """Refuses a network that does not take the images or cannot be quantised, before anything is trained or written."""
+    model = make_model(config.model.name, **config.model.options)
+    check_input(model, shape, name=config.model.name)
+    capture(model, torch.zeros(1, *shape))

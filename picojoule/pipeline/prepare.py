@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from approx import Recipe, capture
+from approx import Recipe
 from picojoule.data import data_folders
 from picojoule.files import Json
 from picojoule.models import load_weights, published_weights
@@ -26,7 +26,6 @@ def prepare(lab: Lab) -> StageResult:
     def action(context: StageContext) -> Mapping[str, Json]:
         torch.manual_seed(config.seed)
         model = fresh(lab)
-        capture(model, lab.example)  # a network that cannot be quantised is refused before any training
         losses: list[Json] = []
         if path is not None:
             load_weights(model, path)

@@ -161,4 +161,4 @@ class Branch(Net):
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
         assert done.returncode == 2 and len(errors) == 1 and message in errors[0]
-        assert not (tmp_path / name / "prepare").exists()
+        assert not (tmp_path / name).exists()
