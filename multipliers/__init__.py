@@ -1,7 +1,7 @@
 """Multiplier circuits: product tables, netlists, families, importers, energy per operation."""
 
 from multipliers.builder import NetlistBuilder as NetlistBuilder
-from multipliers.cells import SKY130 as SKY130
+from multipliers.cell_libraries import SKY130 as SKY130
 from multipliers.cells import Cell as Cell
 from multipliers.cells import CellLibrary as CellLibrary
 from multipliers.characterisation import Characterisation as Characterisation

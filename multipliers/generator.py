@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from multipliers.cells import SKY130, CellLibrary
+from multipliers.cell_libraries import SKY130
+from multipliers.cells import CellLibrary
 from multipliers.characterisation import characterise
-from multipliers.families import Exact, ExactSigned, Family
+from multipliers.families import Family
+from multipliers.families.exact import Exact, ExactSigned
 from multipliers.families.registry import parse_circuit
 from multipliers.multiplier import Multiplier
 from multipliers.provenance import Provenance

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multipliers.cells import SKY130
+from multipliers.cell_libraries import SKY130
 from multipliers.characterisation import characterise
 from multipliers.families import Family, parse_circuit
 from multipliers.generator import generate

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from multipliers import families
 from multipliers.families._base import Family
-from multipliers.families.broken_array import BrokenArray
-from multipliers.families.drum import Drum
-from multipliers.families.exact import Exact, ExactSigned
-from multipliers.families.mitchell import Mitchell
-from multipliers.families.perforated import Perforated
 from multipliers.families.sign_magnitude import SignMagnitude
-from multipliers.families.truncated import TruncatedColumns, TruncatedOperands
-from multipliers.families.truncated_signed import TruncatedColumnsSigned, TruncatedOperandsSigned
-from multipliers.families.underdesigned import Underdesigned
 
-_FAMILIES: tuple[type[Family], ...] = (
-    Exact,
-    ExactSigned,
-    TruncatedColumns,
-    TruncatedColumnsSigned,
-    TruncatedOperands,
-    TruncatedOperandsSigned,
-    BrokenArray,
-    Perforated,
-    Underdesigned,
-    Drum,
-    Mitchell,
-    SignMagnitude,
-)
 
-FAMILIES: Mapping[str, type[Family]] = MappingProxyType({family.family: family for family in _FAMILIES})
+def _discover() -> Iterator[type[Family]]:
+    """The families defined in the modules of this package: a new one needs no entry anywhere."""
+    for module in pkgutil.iter_modules(families.__path__):
+        if module.name.startswith("_") or module.name == "registry":
+            continue
+        loaded = importlib.import_module(f"{families.__name__}.{module.name}")
+        for member in vars(loaded).values():
+            if inspect.isclass(member) and issubclass(member, Family) and member.__module__ == loaded.__name__:
+                yield member
+
+
+FAMILIES: Mapping[str, type[Family]] = MappingProxyType({family.family: family for family in _discover()})
 """Every family by registry name."""
 
 _NAME = re.compile(r"mul(?P<a>\d+)(?:x(?P<b>\d+))?(?P<sign>[us])_(?P<suffix>.+)")
@@ -63,7 +56,7 @@ def parse_circuit(name: str) -> tuple[Family, int, int]:
 
 
 def _parse_suffix(name: str, suffix: str, *, signed: bool) -> Family:
-    for family in _FAMILIES:
+    for family in FAMILIES.values():
         match = re.fullmatch(family.pattern, suffix)
         if match is None or family.signed != signed:
             continue
@@ -71,5 +64,7 @@ def _parse_suffix(name: str, suffix: str, *, signed: bool) -> Family:
             return SignMagnitude(_parse_suffix(name, match["core"], signed=False))
         return family(**{parameter: int(value) for parameter, value in match.groupdict().items()})
     kind = "signed" if signed else "unsigned"
-    patterns = ", ".join(re.sub(r"\(\?P<(\w+)>.*?\)", r"{\1}", f.pattern) for f in _FAMILIES if f.signed == signed)
+    patterns = ", ".join(
+        re.sub(r"\(\?P<(\w+)>.*?\)", r"{\1}", f.pattern) for f in FAMILIES.values() if f.signed == signed
+    )
     raise ValueError(f"'{name}': no {kind} family is called '{suffix}'; known: {patterns}")

@@ -8,7 +8,9 @@ import pytest
 
 from multipliers import SKY130, Cell, Gate, Netlist, characterise
 from multipliers.characterisation import toggle_rates
-from multipliers.families import Drum, Exact, TruncatedColumns
+from multipliers.families.drum import Drum
+from multipliers.families.exact import Exact
+from multipliers.families.truncated import TruncatedColumns
 
 AND = Netlist("and", (2,), (3,), (4,), (Gate("AND2", (2, 3), (4,)),))
 

@@ -4,21 +4,16 @@ import numpy as np
 import pytest
 
 from multipliers import FAMILIES, Family, generate
-from multipliers.families import (
-    BrokenArray,
-    Drum,
-    Exact,
-    ExactSigned,
-    Mitchell,
-    Perforated,
-    SignMagnitude,
-    TruncatedColumns,
-    TruncatedColumnsSigned,
-    TruncatedOperands,
-    TruncatedOperandsSigned,
-    Underdesigned,
-    parse_circuit,
-)
+from multipliers.families import parse_circuit
+from multipliers.families.broken_array import BrokenArray
+from multipliers.families.drum import Drum
+from multipliers.families.exact import Exact, ExactSigned
+from multipliers.families.mitchell import Mitchell
+from multipliers.families.perforated import Perforated
+from multipliers.families.sign_magnitude import SignMagnitude
+from multipliers.families.truncated import TruncatedColumns, TruncatedOperands
+from multipliers.families.truncated_signed import TruncatedColumnsSigned, TruncatedOperandsSigned
+from multipliers.families.underdesigned import Underdesigned
 from multipliers.testing import FamilyConformance
 
 

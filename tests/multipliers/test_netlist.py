@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multipliers import Gate, Netlist, NetlistBuilder
-from multipliers.families import Exact, ExactSigned
+from multipliers.families.exact import Exact, ExactSigned
 from multipliers.gates import GATE_KINDS
 
 TRUTH = {
