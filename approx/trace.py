@@ -78,6 +78,28 @@ class LayerTrace:
         histogram = np.bincount(rows.reshape(-1), minlength=len(values) * count)
         return (histogram / self.fan_in).astype(np.float32).reshape(len(values), count)
 
+    def operand_histograms(
+        self, operands: Operands, swap: bool = False
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """How often the circuit sees each bit pattern on operand a and on operand b in this layer.
+
+        Made for `multipliers.characterise` and `Multiplier.statistics`, which then speak of this layer instead of
+        uniform operands.
+
+        Args:
+            operands: weight coding; a signed circuit sees the activation code minus 128, an unsigned one |w|.
+            swap: as in `layer_table`, the weight is on operand a.
+
+        Returns:
+            float64 [256] each, shares that sum to 1.
+        """
+        codes = self.patches.reshape(-1).astype(np.int64)
+        weights = self.weight_values(operands)[0].reshape(-1).astype(np.int64)
+        activations = (codes - 128) & 255 if operands.signed_circuit else codes
+        patterns = weights & 255 if operands.signed_circuit else np.abs(weights)
+        p, q = (np.bincount(seen, minlength=256) / seen.size for seen in (activations, patterns))
+        return (q, p) if swap else (p, q)
+
 
 def trace(network: QuantisedNetwork, batches: Iterable[torch.Tensor], patches: int = PATCHES) -> dict[str, LayerTrace]:
     """Run calibration batches [N, C, H, W] through the exact network and keep what each layer saw.

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from multipliers.gates import GATE_KINDS
-from multipliers.mapping import map_gates
 from multipliers.netlist import ONE, ZERO, Gate, Netlist
+from multipliers.synthesis.mapping import map_gates
 
 Net = int
 
@@ -133,7 +133,7 @@ class NetlistBuilder:
         def fresh() -> NetlistBuilder:
             return NetlistBuilder(self.name, len(self.a), len(self.b), signed=self.signed)
 
-        gates, nets = map_gates(self._gates, outputs, fresh)
+        gates, nets = map_gates(self._gates, self.a + self.b, outputs, fresh)
         return Netlist(self.name, self.a, self.b, nets, gates, self.signed)
 
     @property

@@ -22,8 +22,8 @@ class Cell:
     area_um2: float
     energy_fj: float
     pin_ff: float
-    delay_ps: float = float("nan")
-    slope_ps_per_ff: float = float("nan")
+    delay_ps: float
+    slope_ps_per_ff: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ class GateKind:
         inputs: pin names in argument order.
         outputs: pin names in result order.
         symmetric: whether the inputs may be exchanged freely.
+        transistors: of the usual static CMOS cell: relative cost before a cell library is chosen.
         function: bitwise function of the inputs, returning one value per output.
     """
 
@@ -30,6 +31,7 @@ class GateKind:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     symmetric: bool
+    transistors: int
     function: LogicFunction
 
 
@@ -40,21 +42,21 @@ def _majority(a: Any, b: Any, c: Any) -> Any:
 _AB, _ABC, _Y, _ADDER = ("A", "B"), ("A", "B", "C"), ("Y",), ("YS", "YC")
 
 _KINDS = (
-    GateKind("BUF", ("A",), _Y, True, lambda a: (a,)),
-    GateKind("INV", ("A",), _Y, True, lambda a: (~a,)),
-    GateKind("AND2", _AB, _Y, True, lambda a, b: (a & b,)),
-    GateKind("OR2", _AB, _Y, True, lambda a, b: (a | b,)),
-    GateKind("NAND2", _AB, _Y, True, lambda a, b: (~(a & b),)),
-    GateKind("NOR2", _AB, _Y, True, lambda a, b: (~(a | b),)),
-    GateKind("XOR2", _AB, _Y, True, lambda a, b: (a ^ b,)),
-    GateKind("XNOR2", _AB, _Y, True, lambda a, b: (~(a ^ b),)),
-    GateKind("NAND3", _ABC, _Y, True, lambda a, b, c: (~(a & b & c),)),
-    GateKind("NOR3", _ABC, _Y, True, lambda a, b, c: (~(a | b | c),)),
-    GateKind("AOI21", _ABC, _Y, False, lambda a, b, c: (~((a & b) | c),)),
-    GateKind("OAI21", _ABC, _Y, False, lambda a, b, c: (~((a | b) & c),)),
-    GateKind("MUX2", ("A", "B", "S"), _Y, False, lambda a, b, s: ((a & ~s) | (b & s),)),
-    GateKind("HA", _AB, _ADDER, True, lambda a, b: (a ^ b, a & b)),
-    GateKind("FA", _ABC, _ADDER, True, lambda a, b, c: (a ^ b ^ c, _majority(a, b, c))),
+    GateKind("BUF", ("A",), _Y, True, 4, lambda a: (a,)),
+    GateKind("INV", ("A",), _Y, True, 2, lambda a: (~a,)),
+    GateKind("AND2", _AB, _Y, True, 6, lambda a, b: (a & b,)),
+    GateKind("OR2", _AB, _Y, True, 6, lambda a, b: (a | b,)),
+    GateKind("NAND2", _AB, _Y, True, 4, lambda a, b: (~(a & b),)),
+    GateKind("NOR2", _AB, _Y, True, 4, lambda a, b: (~(a | b),)),
+    GateKind("XOR2", _AB, _Y, True, 10, lambda a, b: (a ^ b,)),
+    GateKind("XNOR2", _AB, _Y, True, 10, lambda a, b: (~(a ^ b),)),
+    GateKind("NAND3", _ABC, _Y, True, 6, lambda a, b, c: (~(a & b & c),)),
+    GateKind("NOR3", _ABC, _Y, True, 6, lambda a, b, c: (~(a | b | c),)),
+    GateKind("AOI21", _ABC, _Y, False, 6, lambda a, b, c: (~((a & b) | c),)),
+    GateKind("OAI21", _ABC, _Y, False, 6, lambda a, b, c: (~((a | b) & c),)),
+    GateKind("MUX2", ("A", "B", "S"), _Y, False, 12, lambda a, b, s: ((a & ~s) | (b & s),)),
+    GateKind("HA", _AB, _ADDER, True, 14, lambda a, b: (a ^ b, a & b)),
+    GateKind("FA", _ABC, _ADDER, True, 28, lambda a, b, c: (a ^ b ^ c, _majority(a, b, c))),
 )
 
 GATE_KINDS: Mapping[str, GateKind] = MappingProxyType({kind.name: kind for kind in _KINDS})

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from multipliers.archive import open_archive
+from multipliers import library_file
 from multipliers.multiplier import Multiplier
-from multipliers.provenance import Provenance
 from multipliers.statistics import ErrorStatistics
 
-_FORMAT = "picojoule-multipliers/1"
 _STATISTICS = tuple(field.name for field in dataclasses.fields(ErrorStatistics))
 _FIGURES = ("energy_pj", "energy_relative", "area_um2", "delay_ns")
 _CRITERIA = ("name", "signed", "width_a", "width_b", *_FIGURES, *_STATISTICS)
@@ -106,49 +100,17 @@ class Library(Mapping[str, Multiplier]):
         return Library(m for _, _, m in sorted(front, key=lambda item: item[:2]))
 
     def save(self, path: str | Path) -> None:
-        """Write the library as one compressed ``.npz`` file (no pickle, reproducible byte for byte)."""
-        records = [
-            {
-                **{field: getattr(m, field) for field in ("name", "signed", "width_a", "width_b", *_FIGURES)},
-                "provenance": dataclasses.asdict(m.provenance),
-                "content_hash": m.content_hash,
-            }
-            for m in self.values()
-        ]
-        header = json.dumps({"format": _FORMAT, "multipliers": records}, sort_keys=True).encode()
-        arrays: dict[str, Any] = {f"table_{index}": m.table for index, m in enumerate(self.values())}
-        arrays["header"] = np.frombuffer(header, dtype=np.uint8)
-        temporary = Path(path).with_name(f".{Path(path).name}.part")
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-        temporary.replace(path)
+        """Write the library as one ``.npz`` file (no pickle, reproducible byte for byte); see ``library_file``."""
+        library_file.write(path, list(self.values()))
 
     @classmethod
     def load(cls, path: str | Path) -> Library:
-        """Read a file written by ``save``; every table is checked against its recorded hash.
+        """Read a file written by ``save``; every function is checked against its recorded hash when first used.
 
         Raises:
             ValueError: if the file is not a library, has another version, or a table was altered.
         """
-        with open_archive(path) as data:
-            if "header" not in data:
-                raise ValueError(f"{path}: not a multiplier library (no 'header'); write it with Library.save")
-            header = json.loads(data["header"].tobytes())
-            if header.get("format") != _FORMAT:
-                raise ValueError(f"{path}: expected format '{_FORMAT}', got '{header.get('format')}'")
-            return cls(
-                _restored(path, record, data[f"table_{index}"]) for index, record in enumerate(header["multipliers"])
-            )
-
-
-def _restored(path: str | Path, record: dict[str, object], table: np.ndarray) -> Multiplier:
-    fields = dict(record)
-    recorded = fields.pop("content_hash")
-    provenance = Provenance(**fields.pop("provenance"))  # type: ignore[arg-type]
-    multiplier = Multiplier(table=table, provenance=provenance, **fields)  # type: ignore[arg-type]
-    if multiplier.content_hash != recorded:
-        raise ValueError(f"{path}: the table of '{multiplier.name}' does not match its recorded hash; file damaged")
-    return multiplier
+        return cls(library_file.read(path))
 
 
 def _criterion(keyword: str, value: object) -> Callable[[Multiplier], bool]:

@@ -1,30 +1,21 @@
-"""A combinational two-operand circuit at gate level, and its bit-parallel evaluation."""
+"""A combinational two-operand circuit at gate level, and what it computes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from multipliers.gates import GATE_KINDS
-from multipliers.multiplier import MAX_TABLE_BITS
+from multipliers.operands import MAX_TABLE_BITS
+from multipliers.simulation import CHUNK_WORDS, Words, all_operand_pairs, integers, pack, simulate
 from multipliers.statistics import IntArray
-
-Words = npt.NDArray[np.uint64]
 
 ZERO, ONE = 0, 1
 """Nets 0 and 1 are the constants."""
-
-_LOW_PATTERNS = (
-    0xAAAAAAAAAAAAAAAA,
-    0xCCCCCCCCCCCCCCCC,
-    0xF0F0F0F0F0F0F0F0,
-    0xFF00FF00FF00FF00,
-    0xFFFF0000FFFF0000,
-    0xFFFFFFFF00000000,
-)
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,7 @@ class Netlist:
         name: for messages.
         input_a: nets of operand a, least significant bit first.
         input_b: nets of operand b, least significant bit first.
-        outputs: nets of the product, least significant bit first; may be constants or inputs.
+        outputs: nets of the product, least significant bit first; any number of them, constants and inputs too.
         gates: in topological order (a gate comes after the gates that drive it, so loops cannot be stated).
         signed: whether operands and product are two's complement.
 
@@ -109,12 +100,32 @@ class Netlist:
             counts[gate.kind] = counts.get(gate.kind, 0) + 1
         return dict(sorted(counts.items()))
 
-    def exhaustive_words(self) -> dict[int, Words]:
-        """Value of every net for all operand pairs, packed 64 pairs to a word.
+    @cached_property
+    def nets(self) -> tuple[int, ...]:
+        """All nets: the constants, operand a, operand b, then the gate outputs in order."""
+        return (ZERO, ONE, *self.input_a, *self.input_b, *(net for gate in self.gates for net in gate.outputs))
+
+    @cached_property
+    def rows(self) -> dict[int, int]:
+        """Net -> its place in ``nets``, which is its row in ``simulate``."""
+        return {net: row for row, net in enumerate(self.nets)}
+
+    def simulate(self, operands: Words) -> Words:
+        """Settled values of all nets.
+
+        Args:
+            operands: bits of operand a then b, packed 64 pairs to a word, uint64 [width_a + width_b, words].
 
         Returns:
-            net -> uint64 [max(1, 2**(width_a + width_b) / 64)]; pair index a * 2**width_b + b is bit (index
-            % 64) of word (index // 64). Circuits of fewer than 6 operand bits fill one word by repetition.
+            uint64 [nets, words], rows as in ``nets``.
+        """
+        return simulate(self._pins, operands)
+
+    def all_pairs(self) -> Iterator[Words]:
+        """Bits of all operand pairs in order, in pieces of at most 1024 words, as ``simulate`` takes them.
+
+        Pair index a * 2**width_b + b is bit (index % 64) of word (index // 64). Circuits of fewer than 6
+        operand bits fill one word by repetition.
 
         Raises:
             ValueError: for more than 20 operand bits (use ``multiply``).
@@ -125,24 +136,34 @@ class Netlist:
                 f"netlist '{self.name}': {bits} operand bits are too many for all pairs "
                 f"(at most {MAX_TABLE_BITS}); use Netlist.multiply on operand arrays"
             )
-        index = np.arange(max(1, (1 << bits) >> 6), dtype=np.uint64)
-        values: dict[int, Words] = {}
-        for position, net in enumerate((*self.input_b, *self.input_a)):
-            if position < 6:
-                values[net] = np.full(index.size, _LOW_PATTERNS[position], dtype=np.uint64)
-            else:
-                values[net] = -((index >> np.uint64(position - 6)) & np.uint64(1))
-        return self._evaluate(values)
+        starts = range(0, max(1, (1 << bits) >> 6), CHUNK_WORDS)
+        return (all_operand_pairs(self.width_a, self.width_b, start, CHUNK_WORDS) for start in starts)
+
+    def exhaustive_words(self) -> dict[int, Words]:
+        """Value of every net for all operand pairs, net -> uint64 [max(1, 2**(width_a + width_b) / 64)].
+
+        Pairs are in the order of ``all_pairs``.
+
+        Raises:
+            ValueError: for more than 20 operand bits (use ``multiply``).
+        """
+        values = np.concatenate([self.simulate(operands) for operands in self.all_pairs()], axis=1)
+        return dict(zip(self.nets, values, strict=True))
 
     def product_table(self) -> IntArray:
-        """Products of all operand pairs, int32 [2**width_a, 2**width_b], indexed by bit pattern."""
-        words = self.exhaustive_words()
-        count = 1 << (self.width_a + self.width_b)
-        table = self._assemble(words, count).astype(np.int32)
-        return table.reshape(1 << self.width_a, 1 << self.width_b)
+        """Products of all operand pairs, int32 [2**width_a, 2**width_b], indexed by bit pattern.
+
+        Raises:
+            ValueError: for more than 20 operand bits, or more than 31 product bits.
+        """
+        pairs, count = self.all_pairs(), 1 << (self.width_a + self.width_b)
+        if len(self.outputs) > 31:
+            raise ValueError(f"netlist '{self.name}': {len(self.outputs)} product bits; a table holds at most 31")
+        parts = [self._products(operands, min(count, 64 * CHUNK_WORDS)) for operands in pairs]
+        return np.concatenate(parts).astype(np.int32).reshape(1 << self.width_a, 1 << self.width_b)
 
     def multiply(self, a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Evaluate the circuit on arrays of operands; any width, no table.
+        """Evaluate the circuit on arrays of operands; any width, in pieces of bounded memory.
 
         Args:
             a: integers that fit ``width_a`` bits (two's complement if signed), any shape.
@@ -152,57 +173,43 @@ class Netlist:
             products, int64, same shape.
 
         Raises:
-            ValueError: if shapes differ or an operand does not fit.
+            ValueError: if shapes differ, an operand does not fit, or the product has more than 63 bits.
         """
         first, second = np.asarray(a), np.asarray(b)
         if first.shape != second.shape:
             raise ValueError(f"netlist '{self.name}': operand shapes differ, {first.shape} and {second.shape}")
-        values = {
-            **_packed(self, "a", first.ravel(), self.input_a),
-            **_packed(self, "b", second.ravel(), self.input_b),
-        }
-        words = self._evaluate(values, max(1, -(-first.size // 64)))
-        return self._assemble(words, first.size).reshape(first.shape)
+        if len(self.outputs) > 63:
+            raise ValueError(f"netlist '{self.name}': {len(self.outputs)} product bits; int64 holds at most 63")
+        x, y = self._patterns("a", first, self.width_a), self._patterns("b", second, self.width_b)
+        bits = self.width_a + self.width_b
+        if bits <= MAX_TABLE_BITS and x.size > 1 << bits and len(self.outputs) <= 31:
+            return self.product_table()[x, y].astype(np.int64).reshape(first.shape)
+        products = np.empty(x.size, dtype=np.int64)
+        for start in range(0, x.size, 64 * CHUNK_WORDS):
+            piece = slice(start, start + 64 * CHUNK_WORDS)
+            operands = np.concatenate([pack(x[piece], self.width_a), pack(y[piece], self.width_b)])
+            products[piece] = self._products(operands, x[piece].size)
+        return products.reshape(first.shape)
 
-    def _evaluate(self, values: dict[int, Words], size: int | None = None) -> dict[int, Words]:
-        length = size if size is not None else next(iter(values.values())).size
-        values[ZERO] = np.zeros(length, dtype=np.uint64)
-        values[ONE] = np.full(length, ~np.uint64(0), dtype=np.uint64)
-        for gate in self.gates:
-            results = GATE_KINDS[gate.kind].function(*(values[net] for net in gate.inputs))
-            values.update(zip(gate.outputs, results, strict=True))
-        return values
+    @cached_property
+    def _pins(self) -> list[tuple[str, tuple[int, ...], int]]:
+        """Gates as ``simulate`` takes them."""
+        rows = self.rows
+        return [(gate.kind, tuple([rows[net] for net in gate.inputs]), rows[gate.outputs[0]]) for gate in self.gates]
 
-    def _assemble(self, words: Mapping[int, Words], count: int) -> npt.NDArray[np.int64]:
-        """Unpack the product bits of ``count`` pairs into integers."""
-        products = np.zeros(count, dtype=np.int64)
-        for position, net in enumerate(self.outputs):
-            if net != ZERO:
-                products |= unpack(words[net], count).astype(np.int64) << position
-        if self.signed and self.outputs:
-            top = len(self.outputs)
-            products -= (products >> (top - 1)) << top
-        return products
+    def _products(self, operands: Words, count: int) -> npt.NDArray[np.int64]:
+        values = self.simulate(operands)
+        return integers([values[self.rows[net]] for net in self.outputs], count, self.signed)
 
-
-def unpack(words: Words, count: int) -> npt.NDArray[np.uint8]:
-    """The first ``count`` bits of packed words, uint8 [count] of 0 and 1."""
-    return np.unpackbits(words.astype("<u8", copy=False).view(np.uint8), count=count, bitorder="little")
-
-
-def _packed(netlist: Netlist, label: str, operand: npt.NDArray[np.generic], nets: tuple[int, ...]) -> dict[int, Words]:
-    """Pack the bits of an operand array into words, one array per net."""
-    width = len(nets)
-    low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if netlist.signed else (0, (1 << width) - 1)
-    if not np.issubdtype(operand.dtype, np.integer):
-        raise ValueError(f"netlist '{netlist.name}': operand {label} must be integers, got {operand.dtype}")
-    if operand.size and (int(operand.min()) < low or int(operand.max()) > high):
-        raise ValueError(
-            f"netlist '{netlist.name}': operand {label} must lie in {low}..{high}, "
-            f"got {int(operand.min())}..{int(operand.max())}"
-        )
-    padded = np.zeros(max(1, -(-operand.size // 64)) * 64, dtype=np.int64)
-    padded[: operand.size] = operand
-    bits = ((padded[None, :] >> np.arange(width)[:, None]) & 1).astype(np.uint8)
-    packed = np.packbits(bits, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
-    return dict(zip(nets, packed, strict=True))
+    def _patterns(self, label: str, operand: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.int64]:
+        """Bit patterns of a checked operand, flat."""
+        low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if self.signed else (0, (1 << width) - 1)
+        if not np.issubdtype(operand.dtype, np.integer):
+            raise ValueError(f"netlist '{self.name}': operand {label} must be integers, got {operand.dtype}")
+        if operand.size and (int(operand.min()) < low or int(operand.max()) > high):
+            raise ValueError(
+                f"netlist '{self.name}': operand {label} must lie in {low}..{high}, "
+                f"got {int(operand.min())}..{int(operand.max())}"
+            )
+        patterns: npt.NDArray[np.int64] = operand.astype(np.int64).ravel() & ((1 << width) - 1)
+        return patterns

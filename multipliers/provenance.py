@@ -32,3 +32,20 @@ class Provenance:
                 f"provenance: uncertainty must be a finite relative 1-sigma >= 0, got {self.uncertainty!r} "
                 "(0.3 means 30 %)"
             )
+
+
+@dataclass(frozen=True)
+class PublishedFigures:
+    """What the authors of a circuit print about its cost, kept beside our own figures.
+
+    Attributes:
+        source: where they are printed.
+        power_mw: power, mW, at the operating point of the source.
+        area_um2: cell area, um^2.
+        delay_ns: critical path, ns.
+    """
+
+    source: str
+    power_mw: float | None = None
+    area_um2: float | None = None
+    delay_ns: float | None = None

@@ -28,6 +28,9 @@ class ErrorStatistics:
         mse: mean e^2.
         bias: mean e.
         mre_8b2017: mean |e| / max(1, |exact|) over all pairs (EvoApprox8b 2017 convention).
+        wcre_8b2017: max |e| / max(1, |exact|) over all pairs (EvoApprox8b 2017 convention).
+        sampled_pairs: 0 when every operand pair was counted; else the number of pairs drawn (circuits too wide
+            for a table): averages are then estimates, worst cases lower bounds.
     """
 
     mae: float
@@ -38,6 +41,8 @@ class ErrorStatistics:
     mse: float
     bias: float
     mre_8b2017: float
+    wcre_8b2017: float
+    sampled_pairs: int = 0
 
     @classmethod
     def of(
@@ -85,6 +90,40 @@ class ErrorStatistics:
             mse=mean(magnitude**2),
             bias=mean(error.astype(np.float64)),
             mre_8b2017=mean(relative),
+            wcre_8b2017=float(relative[possible].max()),
+        )
+
+    @classmethod
+    def sampled(cls, products: npt.NDArray[np.int64], exact: npt.NDArray[np.int64]) -> ErrorStatistics:
+        """Statistics over drawn operand pairs.
+
+        Args:
+            products: approximate products, int64 [N].
+            exact: exact products, int64 [N].
+
+        Raises:
+            ValueError: if shapes differ or there are no pairs.
+        """
+        if products.shape != exact.shape or products.ndim != 1 or products.size == 0:
+            raise ValueError(
+                f"statistics: expected two equal, non-empty 1-D arrays, got {products.shape}, {exact.shape}"
+            )
+        error = products - exact
+        magnitude = np.abs(error).astype(np.float64)
+        size = np.abs(exact).astype(np.float64)
+        relative = magnitude / np.maximum(size, 1.0)
+        counted = relative[exact != 0]
+        return cls(
+            mae=float(magnitude.mean()),
+            wce=int(magnitude.max()),
+            wcre=float(counted.max(initial=0.0)),
+            ep=float((error != 0).mean()),
+            mre=float(counted.mean()) if counted.size else 0.0,
+            mse=float((magnitude**2).mean()),
+            bias=float(error.mean()),
+            mre_8b2017=float(relative.mean()),
+            wcre_8b2017=float(relative.max()),
+            sampled_pairs=products.size,
         )
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from picojoule.circuits.commands import JsonOption, LibraryOption
+from picojoule.circuits.commands import app as circuits
 from picojoule.errors import UserError, user_errors_exit
 
 INTERRUPTED = 130
@@ -24,14 +26,8 @@ app = typer.Typer(
     help="Choose approximate multipliers, compile pruned networks for small devices, account for every picojoule.",
     epilog="Begin with: picojoule demo",
 )
-circuits = typer.Typer(no_args_is_help=True, help="The circuits to choose from.", rich_markup_mode=None)
 app.add_typer(circuits, name="multipliers")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of standard output.")]
-LibraryOption = Annotated[
-    str,
-    typer.Option(help='"default" (generated), "evoapprox", a saved library, or the folder of an EvoApprox release.'),
-]
 PlanOption = Annotated[Path | None, typer.Option(help="Pruning plan (JSON) to apply first.")]
 WeightsOption = Annotated[str | None, typer.Option(help='Weight file (.safetensors, .th, .pt), or "published".')]
 AssignmentOption = Annotated[Path | None, typer.Option(help="Circuits by layer (JSON).")]
@@ -171,24 +167,6 @@ def compile(
     _emit(artifact_values(artifact), as_json)
     if not artifact.passed:
         raise SystemExit(1)
-
-
-@circuits.command("ls", epilog="Example: picojoule multipliers ls --unsigned --max-mae 200")
-def multipliers_ls(
-    library: LibraryOption = "default",
-    signed: Annotated[bool | None, typer.Option("--signed/--unsigned", help="Only these.")] = None,
-    max_mae: Annotated[float | None, typer.Option(help="Largest mean absolute error.")] = None,
-    max_energy: Annotated[float | None, typer.Option(help="Largest energy, relative to the exact multiplier.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the circuits with error and energy."""
-    from picojoule.libraries import open_library
-    from picojoule.tables import circuit_rows, console, print_circuits
-
-    bounds: dict[str, Any] = {"signed": signed, "max_mae": max_mae, "max_energy_relative": max_energy}
-    chosen = open_library(library).filter(**{k: v for k, v in bounds.items() if v is not None})
-    print_circuits(chosen, console())
-    _emit({"multipliers": circuit_rows(chosen)}, as_json)
 
 
 def _text(path: Path | None) -> str | None:

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from deploy.energy import COMPONENTS, EnergyReport
 from deploy.targets.base import Artifact
-from multipliers import Library
 from picojoule.report.numbers import energy as pj
 
 
@@ -121,47 +120,3 @@ def print_artifact(artifact: Artifact, console: Console) -> None:
         table.add_row(f"{check.name}: {check.outcome}", check.detail)
     console.print(table)
     console.print(f"{artifact.folder}: {', '.join(artifact.files)}", soft_wrap=True)
-
-
-def circuit_rows(library: Library) -> list[dict[str, Any]]:
-    """The circuits of a library with error and energy."""
-    rows = []
-    for name, circuit in library.items():
-        s = circuit.statistics()
-        rows.append(
-            {
-                "name": name,
-                "signed": circuit.signed,
-                "widths": [circuit.width_a, circuit.width_b],
-                "mae": s.mae,
-                "wce": s.wce,
-                "mre": s.mre,
-                "ep": s.ep,
-                "energy_relative": circuit.energy_relative,
-                "energy_pj": circuit.energy_pj,
-                "area_um2": circuit.area_um2,
-                "delay_ns": circuit.delay_ns,
-                "source": circuit.provenance.source,
-            }
-        )
-    return rows
-
-
-def print_circuits(library: Library, console: Console) -> None:
-    """One line per circuit."""
-    table = _table("", "multiplier", "bits", "sign", "MAE", "WCE", "MRE", "EP", "energy", "area")
-    for row in circuit_rows(library):
-        area = "" if row["area_um2"] is None else f"{row['area_um2']:.0f} µm²"
-        table.add_row(
-            row["name"],
-            "x".join(map(str, row["widths"])),
-            "signed" if row["signed"] else "unsigned",
-            f"{row['mae']:.2f}",
-            f"{row['wce']:.0f}",
-            _percent(row["mre"]),
-            _percent(row["ep"], 1),
-            f"{row['energy_relative']:.3f}",
-            area,
-        )
-    console.print(table)
-    console.print(f"{len(library)} circuits; energy relative to the exact multiplier in the same flow")

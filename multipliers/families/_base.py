@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from multipliers.netlist import Netlist
 Int64Array = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
 class Family(ABC):
     """One published way to multiply, with its parameters (a frozen dataclass of integers).
 
@@ -26,11 +28,13 @@ class Family(ABC):
         family: registry name, e.g. ``"truncated"``.
         pattern: regular expression of ``suffix``; one named group per parameter.
         signed: whether operands and product are two's complement.
+        exact: whether every product is right; energies are relative to the cheapest such circuit.
     """
 
     family: ClassVar[str]
     pattern: ClassVar[str]
     signed: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -40,6 +44,14 @@ class Family(ABC):
     @abstractmethod
     def check(self, width_a: int, width_b: int) -> None:
         """Raise ValueError if the definition does not allow these widths."""
+
+    def allows(self, width_a: int, width_b: int) -> bool:
+        """Whether the definition allows these widths."""
+        try:
+            self.check(width_a, width_b)
+        except ValueError:
+            return False
+        return True
 
     @abstractmethod
     def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from multipliers.arithmetic import partial_products, sum_rows
+from multipliers.blocks.arithmetic import partial_products
+from multipliers.blocks.columns import sum_columns
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.families._base import Family, Int64Array, require
 
@@ -44,7 +45,7 @@ class BrokenArray(Family):
 
     def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
         rows = partial_products(circuit, a, b, first_column=self.vertical, first_row=self.horizontal)
-        return sum_rows(circuit, rows, len(a) + len(b))
+        return sum_columns(circuit, rows, len(a) + len(b))
 
     def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
         total = np.zeros(np.broadcast(a, b).shape, dtype=np.int64)

@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from multipliers.arithmetic import array_multiply, encode, leading_one, ripple_add, select, shift_left
+from multipliers.blocks.arithmetic import encode, leading_one, ripple_add, select, shift_left
+from multipliers.blocks.columns import multiply_exactly
+from multipliers.blocks.logarithm import floor_log2
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.families._base import Family, Int64Array, require
 from multipliers.netlist import ZERO
@@ -46,7 +48,7 @@ class Drum(Family):
     def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
         segment_a, shift_a = self._segment(circuit, a)
         segment_b, shift_b = self._segment(circuit, b)
-        product = array_multiply(circuit, segment_a, segment_b)
+        product = multiply_exactly(circuit, segment_a, segment_b)
         most = (len(a) - self.bits) + (len(b) - self.bits)
         shift = ripple_add(circuit, shift_a, shift_b, most.bit_length())
         return shift_left(circuit, product, shift, len(a) + len(b))
@@ -66,6 +68,5 @@ class Drum(Family):
         return [low, *bits, high], encode(circuit, [ZERO, *one_hot])
 
     def _rounded(self, x: Int64Array) -> Int64Array:
-        length = np.frexp(x.astype(np.float64))[1].astype(np.int64)
-        shift = np.maximum(length - self.bits, 0)
+        shift = np.maximum(floor_log2(x) + 1 - self.bits, 0)
         return np.where(shift > 0, ((x >> shift) | 1) << shift, x)

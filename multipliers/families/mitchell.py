@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from multipliers.arithmetic import encode, leading_one, ripple_add, select, shift_left
+from multipliers.blocks.arithmetic import ripple_add
+from multipliers.blocks.logarithm import floor_log2, multiply_logarithms
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.families._base import Family, Int64Array, require
-from multipliers.netlist import ZERO
 
 
 @dataclass(frozen=True)
@@ -33,34 +33,15 @@ class Mitchell(Family):
         require(width_a >= 2 and width_b >= 2, self.suffix, "widths >= 2", f"{width_a} x {width_b}")
 
     def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
-        characteristic_a, fraction_a, some_a = self._logarithm(circuit, a)
-        characteristic_b, fraction_b, some_b = self._logarithm(circuit, b)
-        bits = max(len(fraction_a), len(fraction_b))
-        aligned_a, aligned_b = ([ZERO] * (bits - len(f)) + f for f in (fraction_a, fraction_b))
-        *mantissa, carry = ripple_add(circuit, aligned_a, aligned_b, bits + 1)
-        width = len(a) + len(b)
-        exponent = ripple_add(circuit, characteristic_a, characteristic_b, (width - 1).bit_length(), carry)
-        nonzero = circuit.and2(some_a, some_b)
-        gated = [*(circuit.and2(bit, nonzero) for bit in mantissa), nonzero]
-        return shift_left(circuit, gated, exponent, bits + width)[bits:]
+        return multiply_logarithms(circuit, a, b, _add)
 
     def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
-        power_a, power_b = (np.left_shift(1, _floor_log2(x)) for x in (a, b))
+        power_a, power_b = (np.left_shift(1, floor_log2(x)) for x in (a, b))
         linear = (a - power_a) * power_b + (b - power_b) * power_a
         scale = power_a * power_b
         product = np.where(linear < scale, scale + linear, 2 * linear)
         return np.where((a == 0) | (b == 0), 0, product)
 
-    def _logarithm(self, circuit: NetlistBuilder, x: Sequence[Net]) -> tuple[list[Net], list[Net], Net]:
-        """(characteristic, fraction bits, operand non-zero) of an operand."""
-        one_hot, some = leading_one(circuit, x)
-        top = len(x) - 1
-        fraction = [
-            select(circuit, one_hot[top - i :], [x[p - top + i] for p in range(top - i, top + 1)]) for i in range(top)
-        ]
-        return encode(circuit, one_hot), fraction, some
 
-
-def _floor_log2(x: Int64Array) -> Int64Array:
-    """Position of the leading one; 0 for 0."""
-    return np.maximum(np.frexp(x.astype(np.float64))[1].astype(np.int64) - 1, 0)
+def _add(circuit: NetlistBuilder, x: list[Net], y: list[Net]) -> list[Net]:
+    return ripple_add(circuit, x, y, len(x) + 1)

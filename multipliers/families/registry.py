@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,40 @@ def _discover() -> Iterator[type[Family]]:
 
 FAMILIES: Mapping[str, type[Family]] = MappingProxyType({family.family: family for family in _discover()})
 """Every family by registry name."""
+
+
+def members(width_a: int, width_b: int, *, signed: bool) -> list[Family]:
+    """Every circuit of every family at these widths: all parameters the definitions allow.
+
+    Signed ones are the two's complement families and every unsigned member in sign-magnitude form.
+    """
+    found: list[Family] = []
+    for kind in FAMILIES.values():
+        if kind.signed != signed:
+            continue
+        if kind is SignMagnitude:
+            cores = members(width_a, width_b, signed=False)
+            candidates: list[Family] = [SignMagnitude(core) for core in cores]
+        else:
+            values = range(width_a + width_b + 1)
+            candidates = [kind(*given) for given in itertools.product(values, repeat=len(dataclasses.fields(kind)))]
+        found.extend(family for family in candidates if family.allows(width_a, width_b))
+    return found
+
+
+def exact_families(width_a: int, width_b: int, signed: bool) -> list[Family]:
+    """The exact multipliers that allow these widths.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = [family() for family in FAMILIES.values() if family.exact and family.signed == signed]
+    allowed = [family for family in found if family.allows(width_a, width_b)]
+    if not allowed:
+        kind = "signed" if signed else "unsigned"
+        raise ValueError(f"no exact {kind} multiplier of {width_a} x {width_b} bits to relate energy to")
+    return allowed
+
 
 _NAME = re.compile(r"mul(?P<a>\d+)(?:x(?P<b>\d+))?(?P<sign>[us])_(?P<suffix>.+)")
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from multipliers.arithmetic import negate_if
+from multipliers.blocks.arithmetic import negate_if
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.families._base import Family, Int64Array, require
 

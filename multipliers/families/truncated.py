@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from multipliers.arithmetic import array_multiply, partial_products, sum_rows
+from multipliers.blocks.arithmetic import partial_products
+from multipliers.blocks.columns import multiply_exactly, sum_columns
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.families._base import Family, Int64Array, require
 from multipliers.netlist import ZERO
@@ -42,7 +43,7 @@ class TruncatedColumns(Family):
         )
 
     def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
-        return sum_rows(circuit, partial_products(circuit, a, b, first_column=self.columns), len(a) + len(b))
+        return sum_columns(circuit, partial_products(circuit, a, b, first_column=self.columns), len(a) + len(b))
 
     def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
         total = np.zeros(np.broadcast(a, b).shape, dtype=np.int64)
@@ -73,7 +74,7 @@ class TruncatedOperands(Family):
         require(0 <= self.bits <= limit, self.suffix, f"0..{limit} bits for {width_a} x {width_b}", self.bits)
 
     def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
-        return [ZERO] * (2 * self.bits) + array_multiply(circuit, a[self.bits :], b[self.bits :])
+        return [ZERO] * (2 * self.bits) + multiply_exactly(circuit, a[self.bits :], b[self.bits :])
 
     def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
         mask = ~((1 << self.bits) - 1)

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from multipliers.arithmetic import signed_partial_products, sum_rows
+from multipliers.blocks.arithmetic import signed_partial_products
+from multipliers.blocks.columns import sum_columns
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.families._base import Family, Int64Array, require
 from multipliers.netlist import ZERO
@@ -44,7 +45,7 @@ class TruncatedColumnsSigned(Family):
 
     def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
         rows = signed_partial_products(circuit, a, b, first_column=self.columns)
-        return sum_rows(circuit, rows, len(a) + len(b))
+        return sum_columns(circuit, rows, len(a) + len(b))
 
     def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
         dropped = np.zeros(np.broadcast(a, b).shape, dtype=np.int64)
@@ -76,7 +77,7 @@ class TruncatedOperandsSigned(Family):
 
     def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
         x, y = a[self.bits :], b[self.bits :]
-        return [ZERO] * (2 * self.bits) + sum_rows(circuit, signed_partial_products(circuit, x, y), len(x) + len(y))
+        return [ZERO] * (2 * self.bits) + sum_columns(circuit, signed_partial_products(circuit, x, y), len(x) + len(y))
 
     def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
         return ((a >> self.bits) * (b >> self.bits)) << (2 * self.bits)

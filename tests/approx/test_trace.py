@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from approx import Operands, QuantisedNetwork, load_traces, quantise, save_traces, trace
+from approx import Operands, QuantisedNetwork, layer_table, load_traces, quantise, save_traces, trace
+from multipliers import generate
 
 
 @pytest.fixture
@@ -60,6 +61,35 @@ def test_accumulator_moments_are_the_layer_s(network: QuantisedNetwork, images: 
         response = layer.product(source.reals(source.codes(images)), layer.weight)
     assert found.accumulator_std == pytest.approx(float(response.std()), rel=1e-3)
     assert found.channel_std == pytest.approx(response.std((0, 2, 3)).numpy(), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("circuit", "operands", "swap"),
+    [
+        ("mul8u_bam_h2v6", Operands.AFFINE, False),
+        ("mul8u_bam_h2v6", Operands.AFFINE, True),
+        ("mul8s_trunc6", Operands.SIGNED, False),
+    ],
+)
+def test_operand_histograms_give_the_layer_s_mean_error(
+    network: QuantisedNetwork, images: torch.Tensor, circuit: str, operands: Operands, swap: bool
+) -> None:
+    """The mean of P E Qᵀ over patches and channels is the circuit's bias under the layer's operand histograms."""
+    linear = trace(network, [images])["3"]
+    multiplier = generate(circuit)
+    p, q = linear.operand_histograms(operands, swap)
+    assert p.shape == q.shape == (256,) and p.sum() == pytest.approx(1) and q.sum() == pytest.approx(1)
+    error = layer_table(multiplier, operands, swap).error().astype(float)
+    moments = linear.patch_histograms[0].astype(float) @ error.T @ linear.weight_histograms(operands).astype(float).T
+    assert multiplier.statistics(p, q).bias == pytest.approx(moments.mean(), rel=1e-5)
+
+
+def test_sign_magnitude_circuits_see_magnitudes(network: QuantisedNetwork, images: torch.Tensor) -> None:
+    linear = trace(network, [images])["3"]
+    p, q = linear.operand_histograms(Operands.SIGN_MAGNITUDE)
+    magnitudes = np.abs(linear.weight_values(Operands.SIGN_MAGNITUDE)[0])
+    assert q @ np.arange(256) == pytest.approx(magnitudes.mean()) and not q[128:].any()
+    assert p @ np.arange(256) == pytest.approx(linear.patches.mean())
 
 
 def test_round_trip_keeps_order_and_values(network: QuantisedNetwork, images: torch.Tensor, tmp_path: Path) -> None:

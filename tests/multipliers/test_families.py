@@ -201,7 +201,6 @@ def test_registry_holds_every_family_under_its_name() -> None:
         ("mul8u_bam_h8v0", "horizontal 0..7"),
         ("mul8u_perf_j7n2", "rows within 0..7"),
         ("mul8u_perf_j0n8", "at least one left"),
-        ("mul6u_udm", "equal widths 2, 4, 8"),
         ("mul8u_optrunc-1", "no unsigned family"),
         ("drum4", "not the name"),
         ("mul8s_1KV8", "no signed family"),

@@ -1,11 +1,15 @@
 """Library: order, filter, Pareto front, files; the generated library."""
 
+import dataclasses
+import functools
 import json
 
 import numpy as np
 import pytest
 
-from multipliers import Library, Multiplier, Provenance, default_library, generate
+from multipliers import Library, Multiplier, Provenance, PublishedFigures, default_library, generate
+from multipliers.families.registry import exact_families
+from multipliers.netlist_arrays import KIND_NAMES
 from multipliers.testing import LibraryConformance
 
 PROVENANCE = Provenance(source="a test", node="none", method="invented", uncertainty=0.1)
@@ -16,15 +20,36 @@ def circuit(name: str, wrong: int, energy: float, width: int = 2, **changes: obj
     table[-1, -1] -= wrong
     fields: dict = {"energy_pj": energy, "energy_relative": energy, "area_um2": None, "delay_ns": None}
     return Multiplier(
-        name=name, table=table, signed=False, width_a=width, width_b=width, provenance=PROVENANCE,
+        name=name, function=table, signed=False, width_a=width, width_b=width, provenance=PROVENANCE,
         **{**fields, **changes},
     )  # fmt: skip
+
+
+@functools.cache
+def several_widths() -> Library:
+    names = ("mul8u_drum4", "mul8x2u_trunc3", "mul4s_trunc2", "mul12u_drum5", "mul16s_trunc9", "mul16u_mitchell")
+    exact = ((8, 8, "u"), (8, 2, "u"), (4, 4, "s"), (12, 12, "u"), (16, 16, "s"), (16, 16, "u"))
+    references = (exact_families(a, b, sign == "s") for a, b, sign in exact)
+    circuits = [generate(family, a, b) for (a, b, _), found in zip(exact, references, strict=True) for family in found]
+    return Library([*(generate(name) for name in names), *circuits])
 
 
 class TestDefaultLibrary(LibraryConformance):
     @pytest.fixture
     def library(self) -> Library:
         return default_library()
+
+
+class TestGeneratedOfSeveralWidths(LibraryConformance):
+    @pytest.fixture
+    def library(self) -> Library:
+        return several_widths()
+
+
+class TestWithoutGates(LibraryConformance):
+    @pytest.fixture
+    def library(self) -> Library:
+        return Library([circuit("exact", 0, 1.0), circuit("good", 1, 0.8, area_um2=5.0), circuit("bad", 4, 0.2)])
 
 
 def test_default_library_is_complete_cached_and_spread() -> None:
@@ -117,11 +142,46 @@ def test_damaged_files_are_refused(tmp_path) -> None:
         Library.load(path)
     header = np.frombuffer(json.dumps({"format": "other/9", "multipliers": []}).encode(), np.uint8)
     _rewrite(path, header=header)
-    with pytest.raises(ValueError, match="expected format 'picojoule-multipliers/1', got 'other/9'"):
+    with pytest.raises(ValueError, match="expected format 'picojoule-multipliers/2', got 'other/9'"):
         Library.load(path)
     np.savez(path, something=table)
     with pytest.raises(ValueError, match="not a multiplier library"):
         Library.load(path)
+
+
+def test_published_figures_and_gates_survive(tmp_path) -> None:
+    published = PublishedFigures("somewhere", power_mw=0.39, delay_ns=1.4)
+    one, two = generate("mul16u_drum6"), dataclasses.replace(generate("mul8s_sm_drum3"), published=published)
+    Library([one, circuit("table", 1, 0.5), two]).save(tmp_path / "a.npz")
+    back = Library.load(tmp_path / "a.npz")
+    assert back["mul8s_sm_drum3"].published == published and back["table"].netlist is None
+    assert back["mul16u_drum6"].content_hash == one.content_hash
+    assert (tmp_path / "a.npz").stat().st_size < 30_000  # gates, not tables
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_changed_gate_is_noticed(tmp_path) -> None:
+    Library([generate("mul4u_exact")]).save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as data:
+        kinds = data["gate_kinds"].copy()
+    kinds[kinds == KIND_NAMES.index("AND2")] = KIND_NAMES.index("OR2")
+    _rewrite(tmp_path / "a.npz", gate_kinds=kinds)
+    with pytest.raises(ValueError, match="'mul4u_exact' does not match its recorded hash"):
+        Library.load(tmp_path / "a.npz")
+    kinds[0] = 200
+    _rewrite(tmp_path / "a.npz", gate_kinds=kinds)
+    with pytest.raises(ValueError, match="unknown gate code 200"):
+        Library.load(tmp_path / "a.npz")
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.npz"
+    Library([circuit("a", 1, 1.0)]).save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr(np.lib.format, "write_array", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        Library([circuit("b", 1, 1.0)]).save(path)
+    assert path.read_bytes() == before and [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
 
 
 def test_empty_library_can_be_saved(tmp_path) -> None:

@@ -17,7 +17,7 @@ PROVENANCE = Provenance(source="a test", node="none", method="invented", uncerta
 def make(table: np.ndarray, **changes: object) -> Multiplier:
     fields: dict = {
         "name": "m",
-        "table": table,
+        "function": table,
         "signed": False,
         "width_a": 2,
         "width_b": 2,
@@ -44,7 +44,7 @@ EXACT = np.multiply.outer(np.arange(4), np.arange(4))
         (EXACT - 1, {}, r"0..15, got -1..8"),
         (EXACT, {"signed": True}, r"-8..7, got 0..9"),
         (EXACT, {"width_a": 0}, "widths must be >= 1"),
-        (EXACT, {"width_a": 16, "width_b": 16}, "at most 20 bits"),
+        (EXACT, {"width_a": 16, "width_b": 16}, "20 operand bits at most"),
         (EXACT, {"name": ""}, "name is empty"),
         (EXACT, {"energy_pj": float("nan")}, "energy_pj"),
         (EXACT, {"energy_relative": -0.1}, "energy_relative"),

@@ -1,5 +1,7 @@
 """Netlist evaluation and the builder, against plain Python integers."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -132,6 +134,57 @@ def test_bad_operands_are_refused() -> None:
 def test_too_wide_for_a_table() -> None:
     with pytest.raises(ValueError, match="32 operand bits are too many"):
         Exact().netlist(16, 16).product_table()
+    with pytest.raises(ValueError, match="21 operand bits are too many"):
+        Exact().netlist(11, 10).exhaustive_words()
+
+
+def wires(width: int, *, signed: bool = False) -> Netlist:
+    """``width`` product bits, all of them operand b's highest bit but the lowest, which is a's lowest."""
+    return Netlist("wires", (2, 3), (4,), (2, *(4,) * (width - 1)), (), signed)
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 31])
+def test_product_width_is_free(width: int) -> None:
+    """Imported circuits may have more or fewer product bits than operand bits."""
+    high = ((1 << width) - 2) if width > 1 else 0
+    expected = np.array([[0, high], [1, high + 1], [0, high], [1, high + 1]])
+    np.testing.assert_array_equal(wires(width).product_table(), expected)
+    signed = wires(width, signed=True)
+    table = np.where(expected >> (width - 1), expected - (1 << width), expected)
+    np.testing.assert_array_equal(signed.product_table(), table)
+    np.testing.assert_array_equal(signed.multiply([1, -2], [-1, 0]), [table[1, 1], table[2, 0]])
+
+
+def test_products_that_fit_no_integer_are_refused() -> None:
+    assert wires(63).multiply([1], [1])[0] == (1 << 63) - 1
+    with pytest.raises(ValueError, match="64 product bits; int64 holds at most 63"):
+        wires(64).multiply([1], [1])
+    with pytest.raises(ValueError, match="32 product bits; a table holds at most 31"):
+        wires(32).product_table()
+
+
+@pytest.mark.parametrize("family", [Exact(), ExactSigned()])
+@pytest.mark.parametrize("widths", [(11, 10), (4, 3)])
+def test_large_arrays_are_multiplied_in_pieces(family: Exact | ExactSigned, widths: tuple[int, int]) -> None:
+    a, b = (
+        np.random.default_rng(0).integers(-(1 << (w - 1)) * family.signed, 1 << (w - family.signed), size=(7, 20_001))
+        for w in widths
+    )
+    np.testing.assert_array_equal(family.netlist(*widths).multiply(a, b), a * b)
+
+
+def test_small_integer_types_and_strides_are_taken() -> None:
+    a, b = np.arange(-8, 8, dtype=np.int8)[::-1], np.arange(16, dtype=np.uint8)[::2].repeat(2) % 8
+    np.testing.assert_array_equal(ExactSigned().netlist(4, 4).multiply(a, b), a.astype(int) * b)
+
+
+def test_simulation_rows_are_the_nets() -> None:
+    netlist = Exact().netlist(9, 9)
+    words = netlist.exhaustive_words()
+    assert tuple(words) == netlist.nets and netlist.rows[netlist.input_b[0]] == 11
+    piece = next(netlist.all_pairs())
+    np.testing.assert_array_equal(netlist.simulate(piece)[netlist.rows[20]], words[20][: piece.shape[1]])
+    assert not words[0].any() and (~words[1] == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -185,7 +238,7 @@ def test_half_used_adders_become_simple_gates() -> None:
     assert counts(0, "HA") == {"XOR2": 1}
     assert counts(1, "HA") == {"AND2": 1}
     assert counts(0, "FA") == {"XOR2": 2}
-    assert counts(1, "FA") == {"NAND2": 3, "OR2": 1}
+    assert counts(1, "FA") == {"NAND2": 2, "OAI21": 1}
 
 
 def test_inversions_are_absorbed() -> None:
@@ -197,6 +250,30 @@ def test_inversions_are_absorbed() -> None:
         builder.inv(builder.or2(builder.and2(a, d), c)),
     ]
     assert builder.finish(outputs).gate_counts() == {"AOI21": 1, "NAND2": 4}
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "counts"),
+    [
+        ("NAND2", "AND2", {"NAND3": 1}),
+        ("NAND2", "OR2", {"OAI21": 1}),
+        ("NOR2", "OR2", {"NOR3": 1}),
+        ("NOR2", "AND2", {"AOI21": 1}),
+        ("AND2", "AND2", {"INV": 1, "NAND3": 1}),
+        ("OR2", "AND2", {"AOI21": 1, "INV": 1}),
+    ],
+)
+def test_two_gates_become_one_cell(outer: str, inner: str, counts: dict[str, int]) -> None:
+    for swapped in (False, True):
+        builder = NetlistBuilder("n", 2, 1)
+        (a, b), (c,) = builder.a, builder.b
+        first = builder.gate(inner, a, b)[0]
+        pins = (c, first) if swapped else (first, c)
+        netlist = builder.finish(builder.gate(outer, *pins))
+        assert netlist.gate_counts() == counts
+        for x, y, z in itertools.product(range(2), repeat=3):
+            expected = TRUTH[outer](TRUTH[inner](x, y)[0], z)[0]
+            assert netlist.product_table()[x + 2 * y, z] == expected
 
 
 def test_exact_array_has_the_textbook_number_of_cells() -> None:

@@ -7,22 +7,20 @@ EvoApproxLib: Mrazek, Hrbacek, Vasicek, Sekanina, "EvoApprox8b", DATE 2017, and 
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from multipliers.archive import open_archive
+from multipliers.importers.outcome import Import
+from multipliers.importers.published import Printed, mismatches
 from multipliers.library import Library
 from multipliers.multiplier import Multiplier
 from multipliers.provenance import Provenance
 
 EXACT_ENERGY_PJ = 0.2
 """Energy of an exact 8-bit integer multiplication, 45 nm, 0.9 V (Horowitz, ISSCC 2014; read second-hand)."""
-
-KNOWN_MISPRINTS = frozenset({("mul8s_1KRC", "mae")})
-"""Published figures known to be truncated, not rounded: MAE of mul8s_1KRC is printed 36, it is 36.535."""
 
 _COLUMNS = (
     ("mae", "mae", 1.0),
@@ -35,28 +33,48 @@ _COLUMNS = (
 
 
 def load_evoapprox(folder: str | Path) -> Library:
-    """Load every EvoApproxLib pair ``X.npz`` + ``X.csv`` of a folder.
+    """Load every EvoApproxLib pair ``X.npz`` + ``X.csv`` of a folder; published errors must agree with the tables.
 
     Args:
-        folder: holds the pair. The CSV has the columns name, signed, bits ("8x8"), power_mw, area_um2,
-            delay_ns, mae, wce, wcre_percent, ep_percent, mre_percent, mse; the ``.npz`` one integer table
-            [2**width_a, 2**width_b] per name.
-
-    Returns:
-        the circuits in the order of the CSV. ``energy_relative`` is the published PDK45 power divided by that
-        of the exact circuit with the same signedness in the same CSV; ``energy_pj`` is that times 0.2 pJ.
+        folder: see ``import_table_pairs``.
 
     Raises:
         ValueError: if a file is missing or malformed, or a published error figure contradicts the table.
     """
-    folder = Path(folder)
-    pairs = [path for path in sorted(folder.glob("*.csv")) if path.with_suffix(".npz").is_file()]
+    outcome = import_table_pairs(folder)
+    if outcome.mismatches:
+        raise ValueError(
+            f"{outcome.mismatches[0]}; wrong table, operand order or release (names are not stable across releases)"
+        )
+    return outcome.library
+
+
+def import_table_pairs(path: str | Path) -> Import:
+    """Import ``X.npz`` (tables) + ``X.csv`` (published figures): one pair, or all of a folder.
+
+    The CSV has the columns name, signed, bits ("8x8"), power_mw, area_um2, delay_ns, mae, wce, wcre_percent,
+    ep_percent, mre_percent, mse; the ``.npz`` one integer table [2**width_a, 2**width_b] per name.
+
+    Args:
+        path: the folder, or either file of a pair.
+
+    Returns:
+        the circuits in the order of the CSV, with the published error figures that the tables contradict.
+        ``energy_relative`` is the published PDK45 power divided by that of the exact circuit with the same
+        signedness in the same CSV; ``energy_pj`` is that times 0.2 pJ.
+
+    Raises:
+        ValueError: if a file is missing or malformed.
+    """
+    path = Path(path)
+    listed = sorted(path.glob("*.csv")) if path.is_dir() else [path.with_suffix(".csv")]
+    pairs = [file for file in listed if file.is_file() and file.with_suffix(".npz").is_file()]
     if not pairs:
-        raise ValueError(f"{folder}: expected an EvoApproxLib pair X.csv + X.npz, found none")
-    return Library(multiplier for path in pairs for multiplier in _load_pair(path))
+        raise ValueError(f"{path}: expected an EvoApproxLib pair X.csv + X.npz, found none")
+    return Import.joined(_import_pair(file) for file in pairs)
 
 
-def _load_pair(path: Path) -> list[Multiplier]:
+def _import_pair(path: Path) -> Import:
     rows = _read_rows(path)
     with open_archive(path.with_suffix(".npz")) as data:
         missing = [row["name"] for row in rows if row["name"] not in data]
@@ -64,7 +82,13 @@ def _load_pair(path: Path) -> list[Multiplier]:
             raise ValueError(f"{path.with_suffix('.npz')}: no table for {', '.join(missing)} listed in {path.name}")
         tables = {row["name"]: data[row["name"]] for row in rows}
     reference = {row["signed"]: _exact_power_mw(path, rows, row["signed"]) for row in rows}
-    return [_multiplier(path, row, tables[row["name"]], reference[row["signed"]]) for row in rows]
+    circuits = [_multiplier(path, row, tables[row["name"]], reference[row["signed"]]) for row in rows]
+    wrong = [
+        mismatch
+        for row, circuit in zip(rows, circuits, strict=True)
+        for mismatch in mismatches(circuit, _printed(path, row), str(path))
+    ]
+    return Import(Library(circuits), tuple(wrong))
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
@@ -104,9 +128,9 @@ def _multiplier(path: Path, row: Mapping[str, str], table: np.ndarray, exact_pow
     if len(widths) != 2 or not all(width.isdigit() for width in widths):
         raise ValueError(f"{path}, '{row['name']}': bits must read like '8x8', got {row['bits']!r}")
     relative = _number(path, row, "power_mw") / exact_power_mw
-    multiplier = Multiplier(
+    return Multiplier(
         name=row["name"],
-        table=table,
+        function=table,
         signed=row["signed"] == "1",
         width_a=int(widths[0]),
         width_b=int(widths[1]),
@@ -126,37 +150,12 @@ def _multiplier(path: Path, row: Mapping[str, str], table: np.ndarray, exact_pow
             uncertainty=0.3,
         ),
     )
-    _verify(path, row, multiplier)
-    return multiplier
 
 
-def _verify(path: Path, row: Mapping[str, str], multiplier: Multiplier) -> None:
-    """Compare the published error figures with those of the table, within printed rounding."""
-    statistics = multiplier.statistics()
-    for column, field, scale in _COLUMNS:
-        printed = _number(path, row, column)
-        actual = getattr(statistics, field) * scale
-        if abs(actual - printed) <= _half_unit(row[column]) + 1e-9 * abs(actual):
-            continue
-        if (multiplier.name, column) in KNOWN_MISPRINTS and math.floor(actual) == printed:
-            continue
-        raise ValueError(
-            f"{path}, '{multiplier.name}': published {column} is {row[column]}, the table gives "
-            f"{actual:.6g}; wrong table, operand order or release (names are not stable across releases)"
-        )
-
-
-def _half_unit(text: str) -> float:
-    """Half a unit in the last printed place.
-
-    '12.0' counts as '12' (the CSV holds floats), and nothing is printed with more than eight significant
-    digits (the MSE of mul8u_E9R, 471649806.25, is printed 471649810). A printed zero claims exactness.
-    """
-    value = abs(float(text))
-    if value == 0:
-        return 0.0
-    decimals = text.partition(".")[2].rstrip("0")
-    return 0.5 * 10.0 ** max(-len(decimals), math.floor(math.log10(value)) - 7)
+def _printed(path: Path, row: Mapping[str, str]) -> list[Printed]:
+    for column, _, _ in _COLUMNS:
+        _number(path, row, column)
+    return [Printed(column, field, scale, row[column]) for column, field, scale in _COLUMNS]
 
 
 def _number(path: Path, row: Mapping[str, str], column: str) -> float:

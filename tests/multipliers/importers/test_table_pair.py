@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multipliers import Library, load_evoapprox
-from multipliers.evoapprox import KNOWN_MISPRINTS
+from multipliers.importers.published import KNOWN_MISPRINTS
 from multipliers.testing import LibraryConformance
 
 HEADER = "name,signed,bits,power_mw,area_um2,delay_ns,mae,wce,wcre_percent,ep_percent,mre_percent,mse"
@@ -38,7 +38,7 @@ def test_all_49_circuits_match_their_published_figures(evoapprox: Library) -> No
     """Loading verifies MAE, WCE, WCRE, EP, MRE and MSE of every row; one figure is a known misprint."""
     assert len(evoapprox) == 49
     assert len(evoapprox.filter(signed=False)) == 36 and len(evoapprox.filter(signed=True)) == 13
-    assert frozenset({("mul8s_1KRC", "mae")}) == KNOWN_MISPRINTS
+    assert ("mul8s_1KRC", "mae") in KNOWN_MISPRINTS and len(KNOWN_MISPRINTS) == 2  # its twin is in release v2022
     assert evoapprox["mul8s_1KRC"].statistics().mae == pytest.approx(36.535, abs=5e-4)
 
 
@@ -67,12 +67,12 @@ def test_a_published_figure_that_contradicts_the_table_is_refused(tmp_path: Path
     fields = WRONG.split(",")
     fields[column] = value
     name = HEADER.split(",")[column]
-    with pytest.raises(ValueError, match=f"'wrong': published {name} is {value}, the table gives"):
+    with pytest.raises(ValueError, match=f"'wrong': published {name} is {value}, the circuit gives"):
         load_evoapprox(write(tmp_path, [EXACT, ",".join(fields)]))
 
 
 def test_a_swapped_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'exact': published mae is 0\.0, the table gives 0\.125"):
+    with pytest.raises(ValueError, match=r"'exact': published mae is 0\.0, the circuit gives 0\.125"):
         load_evoapprox(write(tmp_path, [EXACT, WRONG], exact=APPROXIMATE, wrong=TABLE))
 
 

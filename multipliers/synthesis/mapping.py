@@ -1,8 +1,7 @@
 """Small technology mapping: dead logic out, half-used adders lowered, inversions absorbed into cheaper cells.
 
-CMOS cells invert by nature (a NAND2 is about half an AND2), so a generator written with AND and OR would be
-charged for inverters no synthesis tool would leave in. The same rules run on every circuit, exact ones
-included.
+CMOS cells invert by nature (a NAND2 needs four transistors, an AND2 six), so a circuit written with AND and OR would
+be charged for inverters no synthesis tool would leave in. The same rules run on every circuit, exact ones included.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from multipliers.netlist import Gate
+from multipliers.netlist import ONE, ZERO, Gate
 
 if TYPE_CHECKING:
     from multipliers.builder import NetlistBuilder
@@ -18,6 +17,13 @@ if TYPE_CHECKING:
 _PASSES = 2
 _INVERTED = {"AND2": "NAND2", "OR2": "NOR2", "NAND2": "AND2", "NOR2": "OR2"}
 _DE_MORGAN = {"AND2": "NOR2", "OR2": "NAND2", "NAND2": "OR2", "NOR2": "AND2"}
+_COMPLEX = {
+    ("NAND2", "AND2"): "NAND3",
+    ("NAND2", "OR2"): "OAI21",
+    ("NOR2", "OR2"): "NOR3",
+    ("NOR2", "AND2"): "AOI21",
+}
+"""(inverting gate, gate that feeds one of its inputs) -> the cell that does both."""
 
 
 def live_gates(gates: Sequence[Gate], outputs: Iterable[int]) -> list[Gate]:
@@ -32,37 +38,41 @@ def live_gates(gates: Sequence[Gate], outputs: Iterable[int]) -> list[Gate]:
 
 
 def map_gates(
-    gates: Sequence[Gate], outputs: Sequence[int], fresh: Callable[[], NetlistBuilder]
+    gates: Sequence[Gate], operands: Sequence[int], outputs: Sequence[int], fresh: Callable[[], NetlistBuilder]
 ) -> tuple[tuple[Gate, ...], tuple[int, ...]]:
     """Rewrite a circuit with fewer, cheaper gates of the same function.
 
     Args:
         gates: in topological order.
+        operands: nets of operand a, then b.
         outputs: nets of the product.
-        fresh: makes an empty builder with the same operand nets.
+        fresh: makes an empty builder for operands of the same widths.
 
     Returns:
-        the gates and output nets of the rewritten circuit.
+        the gates and output nets of the rewritten circuit; its operand nets are those of the builder.
     """
     nets = tuple(outputs)
     for _ in range(_PASSES):
-        mapper = _Mapper(live_gates(gates, nets), nets, fresh())
+        into = fresh()
+        mapper = _Mapper(live_gates(gates, nets), nets, dict(zip(operands, into.a + into.b, strict=True)), into)
         nets = mapper.run(nets)
-        gates = mapper.into.gates
+        gates, operands = into.gates, into.a + into.b
     return tuple(live_gates(gates, nets)), nets
 
 
 class _Mapper:
     """One pass: replays the live gates into an empty builder, choosing a cell for each."""
 
-    def __init__(self, gates: Sequence[Gate], outputs: Sequence[int], into: NetlistBuilder) -> None:
+    def __init__(
+        self, gates: Sequence[Gate], outputs: Sequence[int], new: dict[int, int], into: NetlistBuilder
+    ) -> None:
         self.into = into
         self._gates = gates
         self._driver = {net: gate for gate in gates for net in gate.outputs}
         self._uses: dict[int, int] = {}
         for net in [*outputs, *(net for gate in gates for net in gate.inputs)]:
             self._uses[net] = self._uses.get(net, 0) + 1
-        self._new: dict[int, int] = {}
+        self._new = {ZERO: ZERO, ONE: ONE, **new}
 
     def run(self, outputs: Sequence[int]) -> tuple[int, ...]:
         for gate in self._gates:
@@ -70,7 +80,7 @@ class _Mapper:
         return tuple(self._net(net) for net in outputs)
 
     def _net(self, net: int) -> int:
-        return self._new.get(net, net)
+        return self._new[net]
 
     def _nets(self, gate: Gate) -> list[int]:
         return [self._net(net) for net in gate.inputs]
@@ -86,26 +96,36 @@ class _Mapper:
         if gate.kind == "INV":
             return (self._inverted(gate.inputs[0]),)
         if gate.kind in _DE_MORGAN:
-            inverters = [self._private(net, "INV") for net in gate.inputs]
-            if inverters[0] is not None and inverters[1] is not None:
-                return self.into.gate(_DE_MORGAN[gate.kind], *self._nets(inverters[0]), *self._nets(inverters[1]))
-        if gate.kind == "OR2":
-            first, second = (self._private(net, "AND2") for net in gate.inputs)
-            if first is not None and second is not None:
-                nands = [self.into.nand2(*self._nets(driver)) for driver in (first, second)]
-                return (self.into.nand2(*nands),)
+            drivers = [self._private(net, "INV", "AND2", "OR2") for net in gate.inputs]
+            if drivers[0] is not None and drivers[1] is not None:
+                return self.into.gate(
+                    _DE_MORGAN[gate.kind], *(self._inverse_of(driver) for driver in drivers if driver)
+                )
+            merged = self._complex(gate)
+            if merged is not None:
+                return (merged,)
         return self.into.gate(gate.kind, *self._nets(gate))
+
+    def _inverse_of(self, driver: Gate) -> int:
+        """NOT the output of an INV, AND2 or OR2."""
+        nets = self._nets(driver)
+        return nets[0] if driver.kind == "INV" else self.into.gate(_INVERTED[driver.kind], *nets)[0]
+
+    def _complex(self, gate: Gate) -> int | None:
+        """A two-input gate and a private AND2 or OR2 before it, as one cell (inverted where the gate does not)."""
+        inverting = gate.kind if gate.kind in ("NAND2", "NOR2") else _INVERTED[gate.kind]
+        for product, other in (gate.inputs, gate.inputs[::-1]):
+            inner = self._private(product, "AND2", "OR2")
+            if inner is not None:
+                (merged,) = self.into.gate(_COMPLEX[inverting, inner.kind], *self._nets(inner), self._net(other))
+                return merged if inverting == gate.kind else self.into.inv(merged)
+        return None
 
     def _inverted(self, net: int) -> int:
         """NOT ``net``, absorbed into a private driver where there is one."""
         driver = self._private(net, *_INVERTED)
         if driver is None:
             return self.into.inv(self._net(net))
-        if driver.kind == "OR2":
-            for product, other in (driver.inputs, driver.inputs[::-1]):
-                inner = self._private(product, "AND2")
-                if inner is not None:
-                    return self.into.gate("AOI21", *self._nets(inner), self._net(other))[0]
         return self.into.gate(_INVERTED[driver.kind], *self._nets(driver))[0]
 
     def _half_used_adder(self, gate: Gate) -> tuple[int, int]:
@@ -117,4 +137,4 @@ class _Mapper:
         if gate.kind == "HA":
             return -1, into.and2(*nets)
         x, y, z = nets
-        return -1, into.nand2(into.nand2(x, y), into.nand2(into.or2(x, y), z))
+        return -1, into.nand2(into.nand2(x, y), into.gate("OAI21", x, y, z)[0])

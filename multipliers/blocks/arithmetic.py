@@ -61,11 +61,6 @@ def signed_partial_products(
     return rows
 
 
-def array_multiply(circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
-    """Exact unsigned product, len(a) + len(b) bits."""
-    return sum_rows(circuit, partial_products(circuit, a, b), len(a) + len(b))
-
-
 def leading_one(circuit: NetlistBuilder, x: Sequence[Net], lowest: int = 0) -> tuple[list[Net], Net]:
     """One-hot position of the leading one among bits ``lowest`` and above.
 

@@ -1,0 +1,1 @@
+"""Blocks that families are built of: adders, shifters, leading ones, logarithms, column compression."""

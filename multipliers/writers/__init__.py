@@ -1,0 +1,1 @@
+"""Writes circuits for other tools: structural Verilog, C headers, `$readmemh` files."""

@@ -1,0 +1,1 @@
+"""The command line's circuit room: `picojoule multipliers ...`, its tables and its pictures."""
