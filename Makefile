@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow library lint format clean
 .DELETE_ON_ERROR:
 
 $(STAMP): pyproject.toml constraints.txt
@@ -21,6 +21,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+library: $(STAMP)
+	$(BIN)/python -m multipliers.shipped_library
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -14,6 +14,8 @@ _STATISTICS = tuple(field.name for field in dataclasses.fields(ErrorStatistics))
 _FIGURES = ("energy_pj", "energy_relative", "area_um2", "delay_ns")
 _CRITERIA = ("name", "signed", "width_a", "width_b", *_FIGURES, *_STATISTICS)
 
+ErrorFunction = Callable[[Multiplier], float]
+
 
 class Library(Mapping[str, Multiplier]):
     """Ordered, immutable mapping from name to ``Multiplier``."""
@@ -67,29 +69,30 @@ class Library(Mapping[str, Multiplier]):
             tests.append(predicate)
         return Library(m for m in self.values() if all(test(m) for test in tests))
 
-    def pareto(self, error: str = "mae", cost: str = "energy_relative") -> Library:
+    def pareto(self, error: str | ErrorFunction = "mae", cost: str = "energy_relative") -> Library:
         """Circuits not dominated in (error, cost), cheapest first.
 
         Circuits compete only with those of the same widths and signedness. Among circuits with equal error
         and cost the first one stays.
 
         Args:
-            error: a field of ``ErrorStatistics``; ``"bias"`` is taken in absolute value.
+            error: a field of ``ErrorStatistics`` (``"bias"`` is taken in absolute value), or a function of a
+                ``Multiplier``, smaller is better.
             cost: one of energy_relative, energy_pj, area_um2, delay_ns.
 
         Raises:
             ValueError: on an unknown field, or when a circuit's cost is unknown.
         """
-        if error not in _STATISTICS:
+        if isinstance(error, str) and error not in _STATISTICS:
             raise ValueError(f"pareto: error must be one of {', '.join(_STATISTICS)}; got '{error}'")
         if cost not in _FIGURES:
             raise ValueError(f"pareto: cost must be one of {', '.join(_FIGURES)}; got '{cost}'")
+        measure = error if not isinstance(error, str) else _statistic(error)
         groups: dict[tuple[int, int, bool], list[tuple[float, float, Multiplier]]] = {}
         for m in self.values():
             if getattr(m, cost) is None:
                 raise ValueError(f"pareto: '{m.name}' has no {cost}; filter such circuits out first")
-            entry = (float(getattr(m, cost)), abs(float(getattr(m.statistics(), error))), m)
-            groups.setdefault((m.width_a, m.width_b, m.signed), []).append(entry)
+            groups.setdefault((m.width_a, m.width_b, m.signed), []).append((float(getattr(m, cost)), measure(m), m))
         front: list[tuple[float, float, Multiplier]] = []
         for members in groups.values():
             best = float("inf")
@@ -111,6 +114,10 @@ class Library(Mapping[str, Multiplier]):
             ValueError: if the file is not a library, has another version, or a table was altered.
         """
         return cls(library_file.read(path))
+
+
+def _statistic(field: str) -> ErrorFunction:
+    return lambda multiplier: abs(float(getattr(multiplier.statistics(), field)))
 
 
 def _criterion(keyword: str, value: object) -> Callable[[Multiplier], bool]:

@@ -7,22 +7,31 @@ writes ``shipped.npz`` beside this module, byte for byte the same on every machi
 
 from __future__ import annotations
 
+import math
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
+import numpy as np
+
+from multipliers.default_library import SHIPPED
 from multipliers.families import Family
-from multipliers.families.registry import members
+from multipliers.families.registry import members, parse_circuit
 from multipliers.generator import generate
 from multipliers.library import Library
 from multipliers.multiplier import Multiplier
-
-PATH = Path(__file__).with_name("shipped.npz")
-ERRORS = ("mae", "mse", "mre", "wce")
-"""A circuit is kept when no other beats it in energy and one of these."""
+from multipliers.operands import operand_values
 
 WIDTH = 8
+ERRORS = ("mae", "mse", "std", "mre", "wce")
+"""A circuit is kept when no other beats it in energy and one of these, or in energy and the standard deviation of its
+error on small operands, which are what networks multiply."""
+
+COMPARED_MAE = 650
+"""Error at which families are compared: 1 % of the largest product, where most published 8-bit circuits lie."""
+
+_SMALL = 32
 _CHUNK = 8
 
 
@@ -35,7 +44,7 @@ def make_shipped_library(workers: int = 2, progress: Callable[[int, int], None] 
     """
     families = [family for signed in (False, True) for family in members(WIDTH, WIDTH, signed=signed)]
     circuits = []
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for circuit in pool.map(_generate, families, chunksize=_CHUNK):
             circuits.append(circuit)
             if progress is not None:
@@ -44,22 +53,44 @@ def make_shipped_library(workers: int = 2, progress: Callable[[int, int], None] 
 
 
 def thinned(circuits: Iterable[Multiplier]) -> Library:
-    """The union of the fronts of energy against each of ``ERRORS``, one circuit per function, and the references.
+    """The union of the fronts of energy against each error, and one circuit of every family to compare with.
 
-    Exact circuits that are not the cheapest stay as well: they are what a designer would otherwise take.
+    Of several circuits with one function the cheapest stays, of equally cheap ones that with the shortest name. A
+    family is represented by its member nearest to ``COMPARED_MAE``, whether or not others beat it; the circuits of
+    exact families all stay.
     """
+    exact: list[Multiplier] = []
     cheapest: dict[str, Multiplier] = {}
-    references = []
+    nearest: dict[str, Multiplier] = {}
     for circuit in circuits:
-        if circuit.is_exact and circuit.provenance.source.endswith("()"):
-            references.append(circuit)
-            continue
-        known = cheapest.get(circuit.content_hash)
-        if known is None or circuit.energy_relative < known.energy_relative:
-            cheapest[circuit.content_hash] = circuit
-    everything = Library([*references, *cheapest.values()])
-    kept = {name for error in ERRORS for name in everything.pareto(error)} | {circuit.name for circuit in references}
+        family = parse_circuit(circuit.name)[0]
+        if family.exact:
+            exact.append(circuit)
+        elif not circuit.is_exact:
+            _keep_best(cheapest, circuit.content_hash, circuit, lambda m: (m.energy_relative, len(m.name)))
+            _keep_best(nearest, family.family, circuit, lambda m: (_distance(m), m.energy_relative))
+    everything = Library([*exact, *{m.name: m for m in (*cheapest.values(), *nearest.values())}.values()])
+    kept = {name for error in (*ERRORS, _std_on_small_operands) for name in everything.pareto(error)}
+    kept.update(circuit.name for circuit in (*exact, *nearest.values()))
     return everything.filter(lambda circuit: circuit.name in kept)
+
+
+def _keep_best(
+    best: dict[str, Multiplier], key: str, circuit: Multiplier, cost: Callable[[Multiplier], tuple[float, float]]
+) -> None:
+    if key not in best or cost(circuit) < cost(best[key]):
+        best[key] = circuit
+
+
+def _distance(circuit: Multiplier) -> float:
+    return abs(math.log(circuit.statistics().mae / COMPARED_MAE))
+
+
+def _std_on_small_operands(circuit: Multiplier) -> float:
+    """Standard deviation of the error for normally distributed operands (in magnitude, of unsigned circuits)."""
+    values = operand_values(WIDTH, circuit.signed).astype(np.float64)
+    histogram = np.exp(-0.5 * (values / _SMALL) ** 2)
+    return circuit.statistics(histogram, histogram).std
 
 
 def _generate(family: Family) -> Multiplier:
@@ -71,8 +102,8 @@ def _main() -> None:
         print(f"\r{done}/{total}", end="", file=sys.stderr, flush=True)
 
     library = make_shipped_library(progress=show)
-    library.save(PATH)
-    print(f"\n{PATH}: {len(library)} circuits, {PATH.stat().st_size / 1024:.0f} KiB", file=sys.stderr)
+    library.save(SHIPPED)
+    print(f"\n{SHIPPED}: {len(library)} circuits, {SHIPPED.stat().st_size / 1024:.0f} KiB", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ class ErrorStatistics:
         mre: mean |e| / |exact| over pairs with exact != 0 (lite / v2022 convention).
         mse: mean e^2.
         bias: mean e.
+        std: standard deviation of e, what is left once the bias is corrected.
         mre_8b2017: mean |e| / max(1, |exact|) over all pairs (EvoApprox8b 2017 convention).
         wcre_8b2017: max |e| / max(1, |exact|) over all pairs (EvoApprox8b 2017 convention).
         sampled_pairs: 0 when every operand pair was counted; else the number of pairs drawn (circuits too wide
@@ -40,6 +42,7 @@ class ErrorStatistics:
     mre: float
     mse: float
     bias: float
+    std: float
     mre_8b2017: float
     wcre_8b2017: float
     sampled_pairs: int = 0
@@ -81,14 +84,16 @@ class ErrorStatistics:
         nonzero = exact != 0
         possible = np.outer(weight_a > 0, weight_b > 0)
         share_nonzero = mean(nonzero)
+        mse, bias = mean(magnitude**2), mean(error.astype(np.float64))
         return cls(
             mae=mean(magnitude),
             wce=int(magnitude[possible].max()),
             wcre=float(relative[possible & nonzero].max(initial=0.0)),
             ep=mean(error != 0),
             mre=mean(np.where(nonzero, relative, 0.0)) / share_nonzero if share_nonzero > 0 else 0.0,
-            mse=mean(magnitude**2),
-            bias=mean(error.astype(np.float64)),
+            mse=mse,
+            bias=bias,
+            std=math.sqrt(max(mse - bias**2, 0.0)),
             mre_8b2017=mean(relative),
             wcre_8b2017=float(relative[possible].max()),
         )
@@ -121,6 +126,7 @@ class ErrorStatistics:
             mre=float(counted.mean()) if counted.size else 0.0,
             mse=float((magnitude**2).mean()),
             bias=float(error.mean()),
+            std=float(error.std()),
             mre_8b2017=float(relative.mean()),
             wcre_8b2017=float(relative.max()),
             sampled_pairs=products.size,

@@ -99,7 +99,7 @@ def energy(
     from picojoule.tables import console, print_energy
 
     chosen = Assignment.load(assignment) if assignment is not None else None
-    report = energy_report(model, chosen, open_library(library), (plan, input_shape, hardware))
+    report = energy_report(model, chosen, open_library(library, assignment=chosen), (plan, input_shape, hardware))
     print_energy(report, console())
     _emit(report.to_json(), as_json)
 
@@ -159,9 +159,8 @@ def compile(
 
     chosen = Assignment.load(assignment) if assignment is not None else None
     calibration = DataConfig(name=data, root=_text(data_root)) if data is not None else None
-    program = open_program(
-        Candidate(model, weights, plan, chosen, open_library(library, _text(data_root))), calibration
-    )
+    circuits_of_choice = open_library(library, _text(data_root), chosen)
+    program = open_program(Candidate(model, weights, plan, chosen, circuits_of_choice), calibration)
     artifact = compile_program(program, target, out)
     print_artifact(artifact, console())
     _emit(artifact_values(artifact), as_json)

@@ -2,24 +2,37 @@
 
 from pathlib import Path
 
-from multipliers import Library, default_library, load_evoapprox
+from approx import Assignment
+from multipliers import Library, default_library, generate, load_evoapprox
+from multipliers.families.registry import is_generated
 from picojoule.data import data_folders
 from picojoule.errors import UserError
 
 
-def open_library(name: str, root: str | None = None) -> Library:
+def generated_library(assignment: Assignment | None = None) -> Library:
+    """The default library, and the generated circuits that an assignment names beyond it (`mul8u_drum4`).
+
+    Names that no family has are left out: the assignment says so itself, with the layer.
+    """
+    library = default_library()
+    missing = {choice.multiplier for choice in assignment.layers.values()} - set(library) if assignment else set()
+    return Library([*library.values(), *(generate(name) for name in sorted(missing) if is_generated(name))])
+
+
+def open_library(name: str, root: str | None = None, assignment: Assignment | None = None) -> Library:
     """A library of circuits.
 
     Args:
         name: "default" (generated), "evoapprox" (looked for as `multipliers` in the data folders), a saved library
             (.npz), or a folder that holds the tables and figures of an EvoApprox release.
         root: the data root that "evoapprox" is looked for in first.
+        assignment: with "default", the generated circuits it names are there too.
 
     Raises:
         UserError: there is no such library.
     """
     if name == "default":
-        return default_library()
+        return generated_library(assignment)
     if name == "evoapprox":
         folders = [folder / "multipliers" for folder in data_folders(root)]
         found = [folder for folder in folders if folder.is_dir()]

@@ -31,6 +31,7 @@ from deploy.targets.base import Artifact
 from deploy.tvm_backend import compile_tvm
 from deploy.workload import workloads_of_module, workloads_of_program
 from multipliers import Multiplier, default_library
+from picojoule.libraries import generated_library
 from pruning import prune as prune
 
 CALIBRATION_BATCHES = 4
@@ -115,7 +116,7 @@ def approximate(
     """
     loader = list(islice(loader, CALIBRATION_BATCHES))
     network = copy.deepcopy(model) if isinstance(model, QuantisedNetwork) else quantise(model, loader)
-    network.assign(assignment, library or default_library())
+    network.assign(assignment, library or generated_library(assignment))
     return approx.correct(network, torch.cat(list(images_of(loader))))
 
 
@@ -186,4 +187,4 @@ def energy(
     else:
         workloads = workloads_of_module(model, input_shape)
     device = hardware if isinstance(hardware, Hardware) else Hardware.load(hardware or DEFAULT_HARDWARE)
-    return account_assignment(workloads, assignment, library or default_library(), device)
+    return account_assignment(workloads, assignment, library or generated_library(assignment), device)

@@ -91,6 +91,15 @@ def parse_circuit(name: str) -> tuple[Family, int, int]:
     return family, width_a, width_b
 
 
+def is_generated(name: str) -> bool:
+    """Whether a circuit of this name can be generated."""
+    try:
+        parse_circuit(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _parse_suffix(name: str, suffix: str, *, signed: bool) -> Family:
     for family in FAMILIES.values():
         match = re.fullmatch(family.pattern, suffix)

@@ -29,6 +29,7 @@ def circuit_row(circuit: Multiplier) -> dict[str, Any]:
         "mre": s.mre,
         "ep": s.ep,
         "bias": s.bias,
+        "std": s.std,
         "energy_relative": circuit.energy_relative,
         "energy_pj": circuit.energy_pj,
         "area_um2": circuit.area_um2,
@@ -125,6 +126,7 @@ _MEANING = {
     "mre": "mean |e| / |exact|, exact ≠ 0 (EvoApproxLib lite, v2022)",
     "mse": "mean e²",
     "bias": "mean e",
+    "std": "standard deviation of e, left when the bias is corrected",
     "mre_8b2017": "mean |e| / max(1, |exact|), all pairs (EvoApprox8b 2017)",
     "wcre_8b2017": "max |e| / max(1, |exact|), all pairs (EvoApprox8b 2017)",
 }

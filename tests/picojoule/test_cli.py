@@ -44,13 +44,13 @@ def test_multipliers_are_listed_and_filtered() -> None:
 
 
 def test_energy_of_a_candidate_needs_no_training(tmp_path: Path) -> None:
-    assignment = {"version": 1, "layers": {"layer3.*": {"multiplier": "mul8u_drum4", "operands": "sign-magnitude"}}}
+    assignment = {"version": 1, "layers": {"layer3.*": {"multiplier": "mul8u_bam_h2v4", "operands": "sign-magnitude"}}}
     (tmp_path / "a.json").write_text(json.dumps(assignment))
     report = json.loads(in_process("energy", "resnet20", "--assignment", str(tmp_path / "a.json"), "--json")[-1])
     assert report["totals"]["macs"] == pytest.approx(40.55e6, rel=1e-3)
     assert 0 < report["saved_multiplication"] < 1
     circuits = {row["layer"]: row["circuit"] for row in report["layers"]}
-    assert circuits["layer3.0.conv1"] == "mul8u_drum4" and circuits["conv1"] == "exact"
+    assert circuits["layer3.0.conv1"] == "mul8u_bam_h2v4" and circuits["conv1"] == "exact"
 
 
 def test_compile_a_model_for_this_machine(tmp_path: Path) -> None:
