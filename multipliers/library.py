@@ -83,11 +83,9 @@ class Library(Mapping[str, Multiplier]):
         Raises:
             ValueError: on an unknown field, or when a circuit's cost is unknown.
         """
-        if isinstance(error, str) and error not in _STATISTICS:
-            raise ValueError(f"pareto: error must be one of {', '.join(_STATISTICS)}; got '{error}'")
         if cost not in _FIGURES:
             raise ValueError(f"pareto: cost must be one of {', '.join(_FIGURES)}; got '{cost}'")
-        measure = error if not isinstance(error, str) else _statistic(error)
+        measure = error if not isinstance(error, str) else error_figure(error)
         groups: dict[tuple[int, int, bool], list[tuple[float, float, Multiplier]]] = {}
         for m in self.values():
             if getattr(m, cost) is None:
@@ -116,7 +114,14 @@ class Library(Mapping[str, Multiplier]):
         return cls(library_file.read(path))
 
 
-def _statistic(field: str) -> ErrorFunction:
+def error_figure(field: str) -> ErrorFunction:
+    """The size of one error figure of a circuit, by its name in ``ErrorStatistics``.
+
+    Raises:
+        ValueError: there is no such figure.
+    """
+    if field not in _STATISTICS:
+        raise ValueError(f"error must be one of {', '.join(_STATISTICS)}; got '{field}'")
     return lambda multiplier: abs(float(getattr(multiplier.statistics(), field)))
 
 

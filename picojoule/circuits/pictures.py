@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from multipliers import Library, Multiplier
+from multipliers.library import error_figure
 from picojoule.circuits.tables import by_value
 from picojoule.errors import UserError
 
@@ -101,8 +102,8 @@ def draw_libraries(libraries: Mapping[str, Library], error: str, path: Path) -> 
 
 
 def _points(library: Library, error: str) -> tuple[list[str], list[float], list[float]]:
-    values = [abs(float(getattr(m.statistics(), error))) for m in library.values()]
-    return list(library), [m.energy_relative for m in library.values()], values
+    size = error_figure(error)
+    return list(library), [m.energy_relative for m in library.values()], [size(m) for m in library.values()]
 
 
 def _scatter_image(libraries: Mapping[str, Library], error: str, path: Path) -> None:
@@ -132,7 +133,12 @@ def _scatter_page(libraries: Mapping[str, Library], error: str, path: Path) -> N
     import plotly.graph_objects as go
 
     figure = go.Figure(
-        layout={"xaxis_title": "energy / energy of the exact multiplier", "yaxis_title": error, "yaxis_type": "log"}
+        layout={
+            "title": "circuits without error lie below the logarithmic axis",
+            "xaxis_title": "energy / energy of the exact multiplier",
+            "yaxis_title": error,
+            "yaxis_type": "log",
+        }
     )
     for name, library in libraries.items():
         for label, chosen, mode in (
