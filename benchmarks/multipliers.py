@@ -29,6 +29,7 @@ from multipliers.writers.verilog import write_verilog
 READ_NAMES = ("exact", "array", "booth", "mitchell", "drum4", "roba", "tosam_h2t5", "cr8", "momeni1_c16", "ilm2")
 EVOAPPROX = Path(__file__).resolve().parents[2] / "shared" / "data" / "multipliers"
 ERROR_FIGURES = 6
+SAME_FUNCTION = ("trunc2", "trunc3", "trunc4", "optrunc1", "optrunc2", "optrunc3")
 
 
 def reading_rows(rounds: int) -> list[Row]:
@@ -105,21 +106,27 @@ def published_rows() -> list[Row]:
 
 
 def energy_rows() -> list[Row]:
-    """Our relative energy of truncated multipliers beside the published power of circuits of like error."""
+    """Our relative energy and area beside the published ones, of circuits that compute the very same function."""
     if not EVOAPPROX.is_dir():
         return []
-    front = [m for m in import_circuits(EVOAPPROX).library.filter(signed=False).pareto().values() if not m.is_exact]
+    published = {m.content_hash: m for m in import_circuits(EVOAPPROX).library.values()}
+    exact = generate("mul8s_exact")
+    exact_peer = published[exact.content_hash]
     rows = []
-    for columns in (3, 5, 7, 9):
-        ours = generate(f"mul8u_trunc{columns}")
-        peer = min(front, key=lambda m: abs(np.log(m.statistics().mae / ours.statistics().mae)))
-        label = f"{peer.name}: {peer.energy_relative:.2f} at MAE {peer.statistics().mae:.0f} (published power)"
-        rows.append(Row(f"energy of {ours.name}, MAE {_mae(ours)}", ours.energy_relative, "x exact", peer=label))
+    for name in SAME_FUNCTION:
+        ours = generate(f"mul8s_{name}")
+        peer = published[ours.content_hash]
+        case = f"mul8s_{name}, the function of {peer.name}"
+        told = f"published {peer.energy_relative:.3f}"
+        rows.append(Row(f"energy of {case}", ours.energy_relative, "x exact", peer=told))
+        areas = [_area(circuit) / _area(of) for circuit, of in ((ours, exact), (peer, exact_peer))]
+        rows.append(Row(f"area of {case}", areas[0], "x exact", peer=f"published {areas[1]:.3f}"))
     return rows
 
 
-def _mae(circuit: Multiplier) -> str:
-    return f"{circuit.statistics().mae:.0f}"
+def _area(circuit: Multiplier) -> float:
+    assert circuit.area_um2 is not None
+    return circuit.area_um2
 
 
 def main() -> None:
