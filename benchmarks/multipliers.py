@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._report import Row, at_least, at_most, publish, seconds
-from multipliers import CELL_LIBRARIES, Multiplier, characterise, generate
+from multipliers import CELL_LIBRARIES, DEFAULT_CELLS, Multiplier, characterise, generate
 from multipliers.families import Family
 from multipliers.families.registry import members
 from multipliers.importers import import_circuits
@@ -55,7 +55,7 @@ def reading_rows(rounds: int) -> list[Row]:
 def _read(path: Path) -> None:
     netlist = read_verilog(path)
     netlist.product_table()
-    characterise(netlist, CELL_LIBRARIES["SKY130"])
+    characterise(netlist, DEFAULT_CELLS)
 
 
 def ranking_rows(step: int) -> list[Row]:

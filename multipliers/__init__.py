@@ -2,6 +2,8 @@
 
 from multipliers.builder import NetlistBuilder as NetlistBuilder
 from multipliers.cell_libraries import CELL_LIBRARIES as CELL_LIBRARIES
+from multipliers.cell_libraries import DEFAULT_CELLS as DEFAULT_CELLS
+from multipliers.cell_libraries import IHP_SG13G2 as IHP_SG13G2
 from multipliers.cell_libraries import SKY130 as SKY130
 from multipliers.cells import Cell as Cell
 from multipliers.cells import CellLibrary as CellLibrary

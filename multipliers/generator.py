@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multipliers.cell_libraries import SKY130
+from multipliers.cell_libraries import DEFAULT_CELLS
 from multipliers.cells import CellLibrary
 from multipliers.characterisation import costed
 from multipliers.families import Family
@@ -11,7 +11,7 @@ from multipliers.multiplier import Multiplier
 
 
 def generate(
-    circuit: str | Family, width_a: int = 8, width_b: int | None = None, *, cells: CellLibrary = SKY130
+    circuit: str | Family, width_a: int = 8, width_b: int | None = None, *, cells: CellLibrary = DEFAULT_CELLS
 ) -> Multiplier:
     """Generate one circuit with its cost.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from multipliers.cell_libraries import SKY130
+from multipliers.cell_libraries import DEFAULT_CELLS
 from multipliers.characterisation import characterise
 from multipliers.families import Family, parse_circuit
 from multipliers.generator import generate
@@ -79,7 +79,7 @@ class FamilyConformance:
         netlist = family.netlist(width_a, width_b)
         assert len(netlist.outputs) == width_a + width_b
         assert tuple(live_gates(netlist.gates, netlist.outputs)) == netlist.gates
-        cost = characterise(netlist, SKY130)
+        cost = characterise(netlist, DEFAULT_CELLS)
         assert cost.energy_pj > 0 and cost.area_um2 > 0
 
     def test_refuses_impossible_widths(self, family: Family) -> None:

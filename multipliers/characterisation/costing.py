@@ -6,7 +6,7 @@ import functools
 
 import numpy.typing as npt
 
-from multipliers.cell_libraries import SKY130
+from multipliers.cell_libraries import DEFAULT_CELLS
 from multipliers.cells import CellLibrary
 from multipliers.characterisation.flow import GLITCH_WEIGHT, characterise
 from multipliers.families.registry import exact_families
@@ -15,7 +15,7 @@ from multipliers.netlist import Netlist
 from multipliers.provenance import Provenance, PublishedFigures
 
 _UNCERTAINTY = 0.5
-"""Relative 1-sigma of absolute energies: how many glitches survive is not known, and in SKY130 all of them double the
+"""Relative 1-sigma of absolute energies: how many glitches survive is not known, and all of them may double the
 switching of an exact 8x8 multiplier; wires and leakage are left out."""
 
 
@@ -24,7 +24,7 @@ def costed(
     *,
     name: str | None = None,
     source: str,
-    cells: CellLibrary = SKY130,
+    cells: CellLibrary = DEFAULT_CELLS,
     published: PublishedFigures | None = None,
 ) -> Multiplier:
     """A circuit with the area, delay and energy of our own flow.

@@ -50,9 +50,7 @@ def parse_header(text: str, source: str) -> Header:
             values.setdefault(re.sub(r"\s+", " ", label), number)
     known = _ERRORS_2017 if old else _ERRORS_LITE
     errors = tuple(Printed(label, *known[label], text) for label, text in values.items() if label in known)
-    power, area, delay = (
-        ("Power (45)", "Area (45)", "Delay (45)") if old else ("PDK45_PWR", "PDK45_AREA", "PDK45_DELAY")
-    )
+    power, area, delay = _FIGURES_2017 if old else _FIGURES_LITE
     if not {power, area, delay} & set(values):
         return Header(errors, None)
     to_mw = 1e-3 if old else 1.0

@@ -70,7 +70,8 @@ def import_netlists(path: Path, reading: Reading, progress: Progress | None = No
         try:
             multiplier, wrong = _import_file(file, Reading(source, reading.signed, reading.operands), metadata)
         except NetlistError as error:
-            skipped.append(Skipped(str(file), str(error)))
+            where = "" if error.line is None else f"line {error.line}: "
+            skipped.append(Skipped(str(file), where + error.message))
             continue
         kept = _named_apart(multiplier, circuits)
         if kept is not None:
@@ -104,8 +105,9 @@ def _require_multiplier(path: Path, netlist: Netlist) -> None:
     expected = netlist.width_a + netlist.width_b
     if len(netlist.outputs) != expected:
         raise NetlistError(
-            f"{path}: expected a multiplier with {expected} product bits for {netlist.width_a} x {netlist.width_b}, "
-            f"got {len(netlist.outputs)}; is it an adder?"
+            f"expected a multiplier with {expected} product bits for {netlist.width_a} x {netlist.width_b}, "
+            f"got {len(netlist.outputs)}; is it an adder?",
+            file=str(path),
         )
 
 

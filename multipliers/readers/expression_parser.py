@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from multipliers.readers.constants import ConstantParser
 from multipliers.readers.errors import NetlistError
 from multipliers.readers.limits import MAX_DEPTH, MAX_WIDTH
 from multipliers.readers.syntax import Concatenation, Expression, Number, Operation, Reference
@@ -23,10 +24,14 @@ _PRECEDENCE = {
     ">>": 7,
     "+": 8,
     "-": 8,
+    "*": 9,
 }
 _UNARY = frozenset({"~", "!", "&", "|", "^", "~&", "~|", "~^", "^~", "+", "-"})
 _FOLDABLE = frozenset({"|", "^", "&", "+", "||", "&&"})
 """Associative operators: a long sum becomes one wide node, not a deep tree."""
+
+SIGN_CASTS = frozenset({"$signed", "$unsigned"})
+"""System functions that only say whether their operand is signed."""
 
 _SIZED = re.compile(r"([0-9_]*)\s*'\s*([sS]?)([A-Za-z])\s*([\w?]+)", re.ASCII)
 _BASES = {"b": 2, "o": 8, "d": 10, "h": 16}
@@ -45,6 +50,7 @@ class ExpressionParser:
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
+        self.constants = ConstantParser(tokens)
         self._nesting = 0
 
     def identifier(self, what: str) -> str:
@@ -55,19 +61,11 @@ class ExpressionParser:
         self.tokens.at += 1
         return text[1:] if text[0] == "\\" else text
 
-    def integer(self, what: str) -> int:
-        """Take a plain constant of at most 9 digits."""
-        text = self.tokens.next.replace("_", "")
-        if not (text.isdecimal() and len(text) <= 9):
-            raise self.tokens.unexpected(f"a constant number for {what}")
-        self.tokens.at += 1
-        return int(text)
-
     def bounds(self) -> tuple[int, int]:
         """Take ``msb:lsb]`` or ``index]`` (the opening bracket is already taken)."""
-        msb = lsb = self.integer("an index")
+        msb = lsb = self.constants.constant("an index")
         if self.tokens.accept(":"):
-            lsb = self.integer("an index")
+            lsb = self.constants.constant("an index")
         self.tokens.expect("]")
         return msb, lsb
 
@@ -99,10 +97,6 @@ class ExpressionParser:
                 operands.append(self._binary(precedence + 1))
             left = self._operation("~^" if operator == "^~" else operator, tuple(operands))
         self._nesting -= 1
-        if tokens.next == "*":
-            raise NetlistError(
-                "behavioural multiplication '*' says nothing about gates; synthesise the file first", tokens.line
-            )
         return left
 
     def _unary(self) -> Expression:
@@ -129,6 +123,14 @@ class ExpressionParser:
             return self._concatenation()
         if text[:1].isdigit() or text[:1] == "'":
             return self._number()
+        if text in SIGN_CASTS:
+            tokens.at += 1
+            tokens.expect("(")
+            operand = self.expression()
+            tokens.expect(")")
+            return self._operation(text, (operand,))
+        if text in self.constants.values:
+            return Number(None, self.constants.values[tokens.take()], True)
         line = tokens.line
         name = self.identifier("a net, a number or '('")
         if tokens.accept("["):
@@ -160,7 +162,7 @@ class ExpressionParser:
         match = _SIZED.fullmatch(text)
         if match is None:
             self.tokens.at -= 1
-            return Number(None, self.integer("a value"), True)
+            return Number(None, self.constants.integer("a value"), True)
         size, sign, letter, digits = match.groups()
         digits, base = digits.replace("_", "").lower(), _BASES.get(letter.lower(), 0)
         if set(digits) & set("xz?"):

@@ -1,6 +1,6 @@
 """Turns expressions into nets by the width and sign rules of Verilog (IEEE 1364-2005, section 5.4).
 
-Operands of ``+ - & | ^ ~ ?:`` are first widened to the widest operand or target (so ``{c, s} = a + b`` keeps the
+Operands of ``* + - & | ^ ~ ?:`` are first widened to the widest operand or target (so ``{c, s} = a + b`` keeps the
 carry), sign-extended only if all of them are signed; parts of concatenations, conditions, reductions and operands
 of comparisons keep a width of their own.
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from multipliers.netlist import ZERO
 from multipliers.readers.errors import NetlistError
+from multipliers.readers.expression_parser import SIGN_CASTS
 from multipliers.readers.limits import MAX_WIDTH
 from multipliers.readers.logic import Logic, resized
 from multipliers.readers.syntax import Concatenation, Expression, Module, Number, Operation, Reference
@@ -104,6 +105,8 @@ class Expressions:
         shapes = [self._shape(operand) for operand in operands]
         if operator in _ONE_BIT or (len(operands) == 1 and operator in _REDUCTIONS):
             return 1, False, 1
+        if operator in SIGN_CASTS:
+            return shapes[0][0], operator == "$signed", shapes[0][2]
         if operator in _SHIFTS:
             return shapes[0]
         if operator == "?":
@@ -132,12 +135,17 @@ class Expressions:
         operator, operands, logic = expression.operator, expression.operands, self._logic
         if self._is_one_bit(expression):
             return resized([self._condition(expression, nets)], count, False)
+        if operator in SIGN_CASTS:
+            return resized(self.alone(operands[0], nets), count, signed)
         if operator in _SHIFTS:
             return self._shift(expression, count, context, signed, nets)
         if operator == "?":
             select = logic.all("OR", self.alone(operands[0], nets))
             chosen, other = (self._bits(x, count, context, signed, nets) for x in operands[1:])
             return [logic.mux(zero, one, select) for zero, one in zip(other, chosen, strict=True)]
+        if operator == "*":
+            x, y = (self._factor(operand, context, signed, nets) for operand in operands)
+            return logic.multiply(x, y, count, signed=signed)
         words = [self._bits(operand, count, context, signed, nets) for operand in operands]
         if len(words) == 1:
             if operator == "~":
@@ -145,13 +153,22 @@ class Expressions:
             return words[0] if operator == "+" else logic.subtract([ZERO] * count, words[0])
         total = words[0]
         for word in words[1:]:
-            if operator in _BITWISE:
-                total = [logic.two(_BITWISE[operator], x, y) for x, y in zip(total, word, strict=True)]
-                if operator == "~^":
-                    total = [logic.inv(bit) for bit in total]
-            else:
-                total = logic.add(total, word) if operator == "+" else logic.subtract(total, word)
+            total = self._combined(operator, total, word)
         return total
+
+    def _combined(self, operator: str, x: list[int], y: list[int]) -> list[int]:
+        """Two words of equal width by a bitwise operator, ``+`` or ``-``."""
+        logic = self._logic
+        if operator in _BITWISE:
+            bits = [logic.two(_BITWISE[operator], *pair) for pair in zip(x, y, strict=True)]
+            return [logic.inv(bit) for bit in bits] if operator == "~^" else bits
+        return logic.add(x, y) if operator == "+" else logic.subtract(x, y)
+
+    def _factor(self, expression: Expression, context: int, signed: bool, nets: Mapping[str, list[int]]) -> list[int]:
+        """A factor before it is extended to the context, where extending says nothing new: partial products are few."""
+        if isinstance(expression, Operation) and expression.operator not in SIGN_CASTS:
+            return self._bits(expression, context, context, signed, nets)
+        return self.alone(expression, nets)
 
     def _is_one_bit(self, expression: Operation) -> bool:
         reduction = len(expression.operands) == 1 and expression.operator in _REDUCTIONS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from multipliers.blocks.columns import Cells, reduce_columns
 from multipliers.gates import GATE_KINDS
 from multipliers.netlist import ONE, ZERO
 from multipliers.readers.graph import NetGraph
@@ -75,6 +76,34 @@ class Logic:
     def subtract(self, x: Sequence[int], y: Sequence[int]) -> list[int]:
         """x - y modulo 2**len(x)."""
         return self.add(x, [self.inv(bit) for bit in y], ONE)
+
+    def multiply(self, x: Sequence[int], y: Sequence[int], count: int, *, signed: bool) -> list[int]:
+        """The low ``count`` bits of x * y by a Dadda tree, on modified Baugh-Wooley rows when ``signed``.
+
+        A behavioural product says nothing about gates; this is the structure of our exact reference.
+        """
+        x, y = (resized(word, max(len(word), 2), signed) for word in (x, y))
+        self.graph.spend(len(x) * len(y))
+        width = len(x) + len(y)
+        constant = (1 << len(x) >> 1) + (1 << len(y) >> 1) + (1 << width >> 1) if signed else 0
+        columns = [[ONE] if constant >> weight & 1 else [] for weight in range(width)]
+        for i, b in enumerate(y):
+            for j, a in enumerate(x):
+                bit = self.two("AND", a, b)
+                one_sign = signed and (j == len(x) - 1) != (i == len(y) - 1)
+                columns[i + j].append(self.inv(bit) if one_sign else bit)
+        kept = [[bit for bit in column if bit != ZERO] for column in columns[:count]]
+        cells: Cells[int] = Cells(self._half_add, self._full_add)
+        rows = [[*column, ZERO, ZERO] for column in reduce_columns(kept, [cells] * len(kept))]
+        return resized(self.add([bits[0] for bits in rows], [bits[1] for bits in rows]), count, signed)
+
+    def _half_add(self, x: int, y: int) -> tuple[int, int]:
+        total, carry = self.graph.gate("HA", x, y)
+        return total, carry
+
+    def _full_add(self, x: int, y: int, z: int) -> tuple[int, int]:
+        total, carry = self.graph.gate("FA", x, y, z)
+        return total, carry
 
     def equal(self, x: Sequence[int], y: Sequence[int]) -> int:
         """Whether two words of equal width are the same."""

@@ -39,6 +39,7 @@ class _ModuleParser:
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
         self._expressions = ExpressionParser(tokens)
+        self._constants = self._expressions.constants.values
         self._instances = InstanceParser(self._expressions)
         self._module = Module("", (), {}, [], [], 0)
 
@@ -48,6 +49,7 @@ class _ModuleParser:
         tokens.expect("module")
         name = self._expressions.identifier("a module")
         self._module = Module(name, (), {}, [], [], line)
+        self._constants.clear()
         if tokens.next == "#":
             raise NetlistError("parameters are not supported; flatten or synthesise the file first", tokens.line)
         if tokens.accept("("):
@@ -95,6 +97,9 @@ class _ModuleParser:
             self._assignments()
         elif text in _DIRECTIONS or text in _NET_TYPES:
             self._declaration()
+        elif text == "localparam":
+            tokens.at += 1
+            self._localparams()
         elif text in _PROCEDURAL:
             raise NetlistError(
                 f"'{text}' is clocked or procedural logic; only gates, instances and assign are read", tokens.line
@@ -112,6 +117,23 @@ class _ModuleParser:
             target = self._expressions.expression()
             tokens.expect("=")
             self._module.assigns.append(Assign(target, self._expressions.expression(), line))
+            if not tokens.accept(","):
+                break
+        tokens.expect(";")
+
+    def _localparams(self) -> None:
+        """Take ``NAME = constant, ...;``."""
+        tokens = self.tokens
+        while True:
+            line = tokens.line
+            name = self._expressions.identifier("a constant")
+            if name in self._module.signals or name in self._constants:
+                raise NetlistError(f"'{name}' is declared twice", line)
+            tokens.expect("=")
+            value = self._expressions.constants.constant(f"localparam '{name}'")
+            if value < 0:
+                raise NetlistError(f"expected a localparam '{name}' >= 0, got {value}", line)
+            self._constants[name] = value
             if not tokens.accept(","):
                 break
         tokens.expect(";")
@@ -154,6 +176,8 @@ class _ModuleParser:
     ) -> None:
         """Add a signal, or complete one that was declared as a port or as a wire before."""
         msb, lsb = bounds or (None, None)
+        if name in self._constants:
+            raise NetlistError(f"'{name}' is declared twice, first as a localparam", line)
         known = self._module.signals.get(name)
         if known is None:
             self._module.signals[name] = Signal(name, direction, msb, lsb, signed, line)

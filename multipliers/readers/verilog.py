@@ -39,7 +39,8 @@ def read_verilog(
 
     Read are modules with old or ANSI ports, instances of modules of the file, of library cells (``cell_names``) and of
     gate keywords, and ``assign`` with bitwise, logical, conditional and adding expressions by Verilog's rules of width
-    and sign. Pins must be as wide as what they are connected to; an assignment may widen, but not cut.
+    and sign; bounds may be constant expressions of ``localparam``. Pins must be as wide as what they are connected to;
+    an assignment may widen, but not cut.
 
     Args:
         path: the file.

@@ -77,7 +77,7 @@ def generate(
     sweep: Annotated[
         list[str] | None, typer.Option(help='Every family with every parameter at a width: "8x8u", "8x4s".')
     ] = None,
-    cells: Annotated[str, typer.Option(help="Technology that circuits are costed in.")] = "SKY130",
+    cells: Annotated[str, typer.Option(help="Technology that circuits are costed in.")] = "IHP SG13G2",
     families: Annotated[bool, typer.Option("--families", help="List the families and their names.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -70,6 +70,12 @@ def test_the_header_of_2017_means_other_units_and_averages() -> None:
     assert printed["EP"] == ("ep", "71.9") and printed["MAE"] == ("mae", "1.71875")
 
 
+@pytest.mark.parametrize("text", [LITE, OLD])
+def test_line_ends_do_not_matter(text: str) -> None:
+    unix, dos = parse_header(text, "x"), parse_header(text.replace("\n", "\r\n"), "x")
+    assert unix == dos and unix.figures is not None and len(unix.errors) == 6
+
+
 def test_no_header() -> None:
     header = parse_header("module x; // MAE = about 3\nendmodule", "nowhere")
     assert header.errors == () and header.figures is None
@@ -93,7 +99,16 @@ def test_a_broken_index_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("0.12", 0.005), ("12.0", 0.5), ("36", 0.5), ("0.0", 0.0), ("471649810", 5.0), ("0.0053", 0.00005)],
+    [
+        ("0.12", 0.005),
+        ("12.0", 0.5),
+        ("36", 0.5),
+        ("0.0", 0.0),
+        ("471649810", 5.0),
+        ("0.0053", 0.00005),
+        ("34405.106e3", 0.5),
+        ("25053.976e5", 50.0),
+    ],
 )
 def test_rounding_of_printed_numbers(text: str, expected: float) -> None:
     assert half_unit(text) == pytest.approx(expected)

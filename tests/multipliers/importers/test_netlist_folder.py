@@ -66,7 +66,8 @@ def test_a_checkout_is_read_whole(checkout: Path) -> None:
     outcome = import_circuits(checkout, Reading("lite2021"), progress=lambda *step: seen.append(step))
     assert sorted(outcome.library) == ["mul4s_CCC", "mul4u_AAA", "mul4u_BBB"]
     assert outcome.mismatches == ()
-    assert len(outcome.skipped) == 1 and "is it an adder?" in str(outcome.skipped[0])
+    (adder,) = outcome.skipped
+    assert str(adder).startswith(f"{adder.file}: expected a multiplier with 8 product bits for 4 x 4, got 5; is it an")
     assert [done for done, _, _ in seen] == [1, 2, 3, 4, 5] and {total for _, total, _ in seen} == {5}
     signed, rough = outcome.library["mul4s_CCC"], outcome.library["mul4u_BBB"]
     assert signed.signed and signed.content_hash == generate("mul4s_trunc2").content_hash
@@ -113,6 +114,28 @@ def test_the_index_serves_where_headers_are_missing(checkout: Path) -> None:
     published = outcome.library["mul4u_EEE"].published
     assert published is not None and published.power_mw == 0.5
     assert [m.figure for m in outcome.mismatches] == ["ep%"]
+
+
+def test_a_skipped_file_is_named_once_and_with_the_line(checkout: Path) -> None:
+    path = checkout / "multiplers/4_signed/pareto_pwr_ep/mul4s_HHH.v"
+    path.parent.mkdir()
+    path.write_text("module m(A, B, Z);\ninput [3:0] A, B;\noutput [7:0] Z;\nassign Z = A / B;\nendmodule")
+    (skipped,) = (skipped for skipped in import_circuits(checkout).skipped if skipped.file == str(path))
+    assert str(skipped).startswith(f"{path}: line 4: ")
+
+
+def test_behavioural_truncation_is_our_truncation(tmp_path: Path) -> None:
+    """Wide signed circuits of EvoApproxLib multiply cut operands with ``*``."""
+    path = tmp_path / "mul4s_HHH.v"
+    path.write_text(
+        "// truncated multiplier\nmodule m(A, B, Z);\ninput signed [4-1:0] A, B;\noutput signed [2*4-1:0] Z;\n"
+        "wire signed [2*(4-1)-1:0] t;\nassign t = $signed(A[4-1:1]) * $signed(B[4-1:1]);\n"
+        "assign Z = {t, 2'b00};\nendmodule"
+    )
+    (circuit,) = import_circuits(path).library.values()
+    ours = generate("mul4s_optrunc1")
+    assert circuit.signed and circuit.content_hash == ours.content_hash
+    assert circuit.energy_relative == pytest.approx(ours.energy_relative, rel=0.02)
 
 
 def test_single_files_fail_loudly(checkout: Path) -> None:

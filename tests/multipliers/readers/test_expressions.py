@@ -24,6 +24,17 @@ def value(expression: str, a: int, b: int, width: int, *, sign: str = "") -> int
         ("{A + B}", 4, 3),  # a part of a concatenation is not widened
         ("{1'b0, A} + B", 5, 11),
         ("A + B + 3'd7", 5, 18),
+        ("A * B", 6, 30),
+        ("A * B", 3, 6),
+        ("{A * B}", 3, 6),
+        ("A + B * 2 - 1", 5, 15),  # binds tighter than +
+        ("(A + B) * B", 6, 55),  # a factor is widened before it is worked out
+        ("A * B * A", 9, 180),
+        ("$signed(A) * $signed(B)", 6, 6),  # -2 * -3
+        ("$signed(A) * $signed(B)", 8, 6),
+        ("$signed(A) * $signed({1'b0, B})", 7, 118),  # -2 * 5
+        ("$signed(A) * B", 6, 30),
+        ("$signed(A[2]) * $signed(B)", 6, 3),  # -1 * -3
         ("A - B - 1'b1", 3, 0),
         ("B - A", 4, 15),
         ("-A", 5, 26),
@@ -50,6 +61,16 @@ def value(expression: str, a: int, b: int, width: int, *, sign: str = "") -> int
         ("8'b1010_0101", 8, 0xA5),
         ("12 'hA_5 & {3{4'd15}}", 12, 0xA5),
         ("'h1f", 5, 31),
+        ("A[1*(3-1):2*2-3]", 2, 3),
+        ("A[0+0]", 2, 0),
+        ("$signed(A) + $signed(B)", 5, 27),  # -2 + -3
+        ("$signed(A) + B", 4, 11),  # one unsigned operand makes the whole unsigned
+        ("{$signed(A)}", 5, 6),
+        ("$signed(A) == $signed({1'b1, A})", 1, 1),
+        ("$signed(A) == {1'b1, A}", 1, 0),
+        ("$signed(A + B)", 5, 3),  # the operand keeps a width of its own
+        ("-$signed(A)", 5, 2),
+        ("$signed($unsigned(B))", 4, 13),
     ],
 )
 def test_known_answers(expression: str, width: int, expected: int) -> None:
@@ -117,7 +138,7 @@ def extend(children: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
         return Tree(text, max(x.width, y.width), x.signed and y.signed, "?", (c, x, y))
 
     return st.one_of(
-        st.builds(binary, st.sampled_from("+-&|^"), children, children),
+        st.builds(binary, st.sampled_from("+-*&|^"), children, children),
         st.builds(lambda op, x: Tree(f"{op}({x.text})", x.width, x.signed, op, (x,)), st.sampled_from("~-"), children),
         st.builds(comparison, children, children),
         st.builds(choice, children, children, children),
@@ -153,7 +174,7 @@ def evaluate(tree: Tree, a: int, b: int, width: int, signed: bool) -> int:
     if len(values) == 1:
         return (~values[0] if operator == "~" else -values[0]) & mask
     x, y = values
-    return {"+": x + y, "-": x - y, "&": x & y, "|": x | y, "^": x ^ y}[operator] & mask
+    return {"+": x + y, "-": x - y, "*": x * y, "&": x & y, "|": x | y, "^": x ^ y}[operator] & mask
 
 
 @settings(max_examples=150, deadline=None)
