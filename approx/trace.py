@@ -93,6 +93,7 @@ class LayerTrace:
         Returns:
             float64 [256] each, shares that sum to 1.
         """
+        operands = Operands(operands)
         codes = self.patches.reshape(-1).astype(np.int64)
         weights = self.weight_values(operands)[0].reshape(-1).astype(np.int64)
         activations = (codes - 128) & 255 if operands.signed_circuit else codes

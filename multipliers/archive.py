@@ -21,7 +21,17 @@ def open_archive(path: str | Path) -> Iterator[np.lib.npyio.NpzFile]:
         data = np.load(Path(path), allow_pickle=False)
         if not isinstance(data, np.lib.npyio.NpzFile):
             raise zipfile.BadZipFile("it holds a single array")
-        with data:
+    except (*_DAMAGE, ValueError) as error:
+        raise _damaged(path, error) from error
+    with data:
+        try:
             yield data
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path}: truncated or no .npz file ({error}); copy or make it again") from error
+        except _DAMAGE as error:
+            raise _damaged(path, error) from error
+
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+
+
+def _damaged(path: str | Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: truncated or no .npz file ({error}); copy or make it again")

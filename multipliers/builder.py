@@ -93,11 +93,11 @@ class NetlistBuilder:
 
     def any_of(self, nets: Iterable[Net]) -> Net:
         """OR of any number of nets (a balanced tree); 0 of none."""
-        return self._tree("OR2", list(nets), ZERO)
-
-    def all_of(self, nets: Iterable[Net]) -> Net:
-        """AND of any number of nets (a balanced tree); 1 of none."""
-        return self._tree("AND2", list(nets), ONE)
+        level = list(nets) or [ZERO]
+        while len(level) > 1:
+            paired = [self.or2(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+            level = paired + level[len(paired) * 2 :]
+        return level[0]
 
     def gate(self, kind: str, *inputs: Net) -> tuple[Net, ...]:
         """Output nets of a gate of any kind, simplified where inputs are constant, equal or complementary.
@@ -195,11 +195,3 @@ class NetlistBuilder:
         if table == 0b1101:
             return self._emit("OR2", (self.inv(x), y))[0]
         return self._emit("OR2", (x, self.inv(y)))[0]
-
-    def _tree(self, kind: str, nets: list[Net], empty: Net) -> Net:
-        if not nets:
-            return empty
-        while len(nets) > 1:
-            paired = [self.gate(kind, *nets[i : i + 2])[0] for i in range(0, len(nets) - 1, 2)]
-            nets = paired + nets[len(paired) * 2 :]
-        return nets[0]

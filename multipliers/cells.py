@@ -26,7 +26,7 @@ class Cell:
     slope_ps_per_ff: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CellLibrary:
     """Figures of the cells of one technology.
 
@@ -45,6 +45,9 @@ class CellLibrary:
     cells: Mapping[str, Cell]
     output_load_ff: float
     attribution: str
+
+    def __repr__(self) -> str:
+        return f"CellLibrary({self.name!r}, {self.node!r}, {len(self.cells)} cells)"
 
     def cell(self, kind: str) -> Cell:
         """Cost of a gate kind.

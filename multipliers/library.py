@@ -10,7 +10,7 @@ from multipliers import library_file
 from multipliers.multiplier import Multiplier
 from multipliers.statistics import ErrorStatistics
 
-_STATISTICS = tuple(field.name for field in dataclasses.fields(ErrorStatistics))
+_STATISTICS = tuple(field.name for field in dataclasses.fields(ErrorStatistics) if field.name != "sampled_pairs")
 _FIGURES = ("energy_pj", "energy_relative", "area_um2", "delay_ns")
 _CRITERIA = ("name", "signed", "width_a", "width_b", *_FIGURES, *_STATISTICS)
 
@@ -70,10 +70,9 @@ class Library(Mapping[str, Multiplier]):
         return Library(m for m in self.values() if all(test(m) for test in tests))
 
     def pareto(self, error: str | ErrorFunction = "mae", cost: str = "energy_relative") -> Library:
-        """Circuits not dominated in (error, cost), cheapest first.
+        """Circuits not dominated in (error, cost): one front per widths and signedness, each cheapest first.
 
-        Circuits compete only with those of the same widths and signedness. Among circuits with equal error
-        and cost the first one stays.
+        Among circuits with equal error and cost the first one stays.
 
         Args:
             error: a field of ``ErrorStatistics`` (``"bias"`` is taken in absolute value), or a function of a
@@ -91,14 +90,14 @@ class Library(Mapping[str, Multiplier]):
             if getattr(m, cost) is None:
                 raise ValueError(f"pareto: '{m.name}' has no {cost}; filter such circuits out first")
             groups.setdefault((m.width_a, m.width_b, m.signed), []).append((float(getattr(m, cost)), measure(m), m))
-        front: list[tuple[float, float, Multiplier]] = []
+        front: list[Multiplier] = []
         for members in groups.values():
             best = float("inf")
             for entry in sorted(members, key=lambda item: item[:2]):
                 if entry[1] < best:
                     best = entry[1]
-                    front.append(entry)
-        return Library(m for _, _, m in sorted(front, key=lambda item: item[:2]))
+                    front.append(entry[2])
+        return Library(front)
 
     def save(self, path: str | Path) -> None:
         """Write the library as one ``.npz`` file (no pickle, reproducible byte for byte); see ``library_file``."""
@@ -106,7 +105,7 @@ class Library(Mapping[str, Multiplier]):
 
     @classmethod
     def load(cls, path: str | Path) -> Library:
-        """Read a file written by ``save``; every function is checked against its recorded hash when first used.
+        """Read a file written by ``save``; every function is checked against its recorded hash.
 
         Raises:
             ValueError: if the file is not a library, has another version, or a table was altered.

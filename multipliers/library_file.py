@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
+import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +60,25 @@ def write(path: str | Path, multipliers: Sequence[Multiplier]) -> None:
 
 
 def _write_archive(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    temporary = path.with_name(f".{path.name}.part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = Path(name)
     try:
-        with zipfile.ZipFile(temporary, "w") as archive:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
             for name, array in arrays.items():
                 entry = zipfile.ZipInfo(f"{name}.npy")  # a fixed date: the same library is the same bytes
+                entry.create_system = 3  # as on Unix, whatever this is
                 entry.compress_type = zipfile.ZIP_DEFLATED if name.startswith("table_") else zipfile.ZIP_STORED
                 buffer = io.BytesIO()
                 np.lib.format.write_array(buffer, array, allow_pickle=False)
                 archive.writestr(entry, buffer.getvalue())
+        temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read(path: str | Path) -> list[Multiplier]:
-    """The circuits of a file, in order.
+    """The circuits of a file, in order; every function is checked against its recorded hash.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -82,29 +87,33 @@ def read(path: str | Path) -> list[Multiplier]:
     with open_archive(path) as data:
         if "header" not in data:
             raise ValueError(f"{path}: not a multiplier library (no 'header'); write it with Library.save")
-        header = json.loads(data["header"].tobytes())
-        if header.get("format") != FORMAT:
-            raise ValueError(f"{path}: expected format '{FORMAT}', got '{header.get('format')}'; make it again")
-        provenances = [Provenance(**fields) for fields in header["provenances"]]
-        gates = {field: data[f"gate_{field}"] for field in _GATES if f"gate_{field}" in data}
-        position = dict.fromkeys(_GATES, 0)
-        multipliers = []
-        for index, record in enumerate(header["multipliers"]):
-            if "gates" in record:
-                parts = {}
-                for field, size in zip(_GATES, record["gates"], strict=True):
-                    parts[field] = gates[field][position[field] : position[field] + size]
-                    position[field] += size
-                function: Any = NetlistArrays(**parts).netlist(
-                    record["name"], record["width_a"], record["width_b"], record["signed"]
-                )
-            else:
-                function = data[f"table_{index}"]
-            multipliers.append(_restored(path, record, function, provenances))
-    return multipliers
+        try:
+            header = json.loads(data["header"].tobytes())
+            if header["format"] != FORMAT:
+                raise ValueError(f"expected format '{FORMAT}', got '{header['format']}'; make it again")
+            return list(_circuits(header, data))
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"{path}: no library of circuits, or damaged: {error}") from error
 
 
-def _restored(path: str | Path, record: dict[str, Any], function: Any, provenances: Sequence[Provenance]) -> Multiplier:
+def _circuits(header: dict[str, Any], data: Mapping[str, np.ndarray]) -> Iterator[Multiplier]:
+    provenances = [Provenance(**fields) for fields in header["provenances"]]
+    gates = {field: data[f"gate_{field}"] for field in _GATES if f"gate_{field}" in data}
+    position = dict.fromkeys(_GATES, 0)
+    for index, record in enumerate(header["multipliers"]):
+        if "gates" in record:
+            parts = {}
+            for field, size in zip(_GATES, record["gates"], strict=True):
+                parts[field] = gates[field][position[field] : position[field] + size]
+                position[field] += size
+            widths = record["width_a"], record["width_b"]
+            function: Any = NetlistArrays(**parts).netlist(record["name"], *widths, record["signed"])
+        else:
+            function = data[f"table_{index}"]
+        yield _restored(record, function, provenances)
+
+
+def _restored(record: dict[str, Any], function: Any, provenances: Sequence[Provenance]) -> Multiplier:
     published = record.get("published")
     multiplier = Multiplier(
         **{field: record[field] for field in _PLAIN},
@@ -113,5 +122,5 @@ def _restored(path: str | Path, record: dict[str, Any], function: Any, provenanc
         published=PublishedFigures(**published) if published else None,
     )
     if multiplier.content_hash != record["content_hash"]:
-        raise ValueError(f"{path}: '{multiplier.name}' does not match its recorded hash; file damaged")
+        raise ValueError(f"'{multiplier.name}' does not match its recorded hash")
     return multiplier

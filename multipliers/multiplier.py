@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from multipliers.arrays import Int64Array, IntArray
+from multipliers.multiplier_checks import check_netlist, checked_figure, checked_table, checked_width
 from multipliers.netlist import Netlist
 from multipliers.netlist_arrays import NetlistArrays
-from multipliers.operands import MAX_TABLE_BITS, operand_values, sample_operands
+from multipliers.operands import MAX_TABLE_BITS, operand_values, pair_patterns, sample_operands
 from multipliers.provenance import Provenance, PublishedFigures
-from multipliers.statistics import ErrorStatistics, IntArray
+from multipliers.statistics import ErrorStatistics
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Multiplier:
     """One multiplier circuit. Immutable; equality is identity.
 
@@ -38,8 +39,8 @@ class Multiplier:
         published: power, area and delay its authors print, where they do and the figures above are our own.
 
     Raises:
-        ValueError: on a table of wrong shape, type or range, a netlist of other widths or signedness, or on
-            impossible figures.
+        ValueError: on a table of wrong shape, type or range, a netlist of other widths or signedness or of more
+            product bits than both operands have, or on impossible figures.
     """
 
     name: str
@@ -58,26 +59,37 @@ class Multiplier:
         if not self.name:
             raise ValueError("multiplier: the name is empty")
         where = f"multiplier '{self.name}'"
-        if self.width_a < 1 or self.width_b < 1:
-            raise ValueError(f"{where}: widths must be >= 1, got {self.width_a} x {self.width_b}")
-        if isinstance(self.function, Netlist):
-            _check_netlist(where, self.function, (self.width_a, self.width_b, self.signed))
-        else:
-            checked = _checked_table(where, self.function, self.signed, self.width_a, self.width_b)
-            object.__setattr__(self, "function", checked)
+        self._set("signed", bool(self.signed))
+        for field in ("width_a", "width_b"):
+            self._set(field, checked_width(where, field, getattr(self, field)))
         for field in ("energy_pj", "energy_relative", "area_um2", "delay_ns"):
-            value = getattr(self, field)
-            optional = field in ("area_um2", "delay_ns")
-            if value is None and optional:
-                continue
-            if value is None or not (math.isfinite(value) and value >= 0):
-                raise ValueError(
-                    f"{where}: {field} must be finite and >= 0{' or None' if optional else ''}, got {value!r}"
-                )
+            self._set(field, checked_figure(where, field, getattr(self, field)))
+        if isinstance(self.function, Netlist):
+            check_netlist(where, self.function, (self.width_a, self.width_b, self.signed))
+        else:
+            checked = checked_table(where, self.function, self.signed, self.width_a, self.width_b)
+            self._set("function", checked)
+
+    def _set(self, field: str, value: object) -> None:
+        object.__setattr__(self, field, value)
+
+    def __repr__(self) -> str:
+        kind = "signed" if self.signed else "unsigned"
+        return (
+            f"Multiplier({self.name!r}, {kind} {self.width_a} x {self.width_b} bits, "
+            f"energy {self.energy_relative:.3f} of exact)"
+        )
 
     def __deepcopy__(self, memo: dict[int, object]) -> Multiplier:
         """Immutable, so a copied network shares its circuits."""
         return self
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Tables stay read-only in another process, where numpy would make them writeable."""
+        for field, value in state.items():
+            self._set(field, value)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
 
     def renamed(self, name: str) -> Multiplier:
         """The same circuit under another name."""
@@ -111,7 +123,7 @@ class Multiplier:
         table.setflags(write=False)
         return table
 
-    def multiply(self, a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def multiply(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Int64Array:
         """Products of arrays of operands, at any width.
 
         Args:
@@ -126,12 +138,9 @@ class Multiplier:
         """
         if isinstance(self.function, Netlist) and not self.has_table:
             return self.function.multiply(a, b)
-        first, second = np.asarray(a), np.asarray(b)
-        if first.shape != second.shape:
-            raise ValueError(f"multiplier '{self.name}': operand shapes differ, {first.shape} and {second.shape}")
-        rows = _patterns(f"multiplier '{self.name}': operand a", first, self.width_a, self.signed)
-        columns = _patterns(f"multiplier '{self.name}': operand b", second, self.width_b, self.signed)
-        return self.table[rows, columns].astype(np.int64)
+        widths = self.width_a, self.width_b
+        rows, columns = pair_patterns(f"multiplier '{self.name}'", a, b, widths, self.signed)
+        return np.asarray(self.table[rows, columns], dtype=np.int64)
 
     @cached_property
     def content_hash(self) -> str:
@@ -184,49 +193,3 @@ class Multiplier:
             return ErrorStatistics.of(self.table, self.exact_products(), p, q)
         a, b = sample_operands((self.width_a, self.width_b), self.signed, p, q)
         return ErrorStatistics.sampled(self.multiply(a, b), a * b)
-
-
-def _patterns(where: str, operand: npt.NDArray[np.generic], width: int, signed: bool) -> npt.NDArray[np.int64]:
-    """Bit patterns of operand values, refused where one does not fit."""
-    low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
-    if not np.issubdtype(operand.dtype, np.integer):
-        raise ValueError(f"{where} must be integers, got {operand.dtype}")
-    if operand.size and (int(operand.min()) < low or int(operand.max()) > high):
-        raise ValueError(f"{where} must lie in {low}..{high}, got {int(operand.min())}..{int(operand.max())}")
-    return operand.astype(np.int64) & ((1 << width) - 1)
-
-
-def _check_netlist(where: str, netlist: Netlist, expected: tuple[int, int, bool]) -> None:
-    got = (netlist.width_a, netlist.width_b, netlist.signed)
-    if got != expected:
-        raise ValueError(
-            f"{where}: expected (width_a, width_b, signed) = {expected}, the netlist '{netlist.name}' has {got}"
-        )
-
-
-def _checked_table(where: str, table: npt.NDArray[np.integer], signed: bool, width_a: int, width_b: int) -> IntArray:
-    """Validate a product table and return it as a read-only C-contiguous int32 copy."""
-    if width_a + width_b > MAX_TABLE_BITS:
-        raise ValueError(
-            f"{where}: a product table may have {MAX_TABLE_BITS} operand bits at most, "
-            f"got {width_a} x {width_b}; give the netlist of wider circuits"
-        )
-    if not isinstance(table, np.ndarray) or not np.issubdtype(table.dtype, np.integer):
-        got = table.dtype if isinstance(table, np.ndarray) else type(table).__name__
-        raise ValueError(f"{where}: table must be an integer numpy array, got {got}")
-    shape = (1 << width_a, 1 << width_b)
-    if table.shape != shape:
-        raise ValueError(
-            f"{where}: table of a {width_a} x {width_b} bit circuit must have shape {shape}, got {table.shape}"
-        )
-    bits = width_a + width_b
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-    if int(table.min()) < low or int(table.max()) > high:
-        kind = "signed" if signed else "unsigned"
-        raise ValueError(
-            f"{where}: products of a {kind} {width_a} x {width_b} bit circuit lie in {low}..{high}, "
-            f"got {int(table.min())}..{int(table.max())}; is 'signed' right?"
-        )
-    checked = np.array(table, dtype=np.int32, order="C")
-    checked.setflags(write=False)
-    return checked

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from multipliers.arrays import Int64Array, IntArray, Words
 from multipliers.gates import GATE_KINDS
-from multipliers.operands import MAX_TABLE_BITS
-from multipliers.simulation import CHUNK_WORDS, Words, all_operand_pairs, integers, pack, simulate
-from multipliers.statistics import IntArray
+from multipliers.operands import MAX_TABLE_BITS, pair_patterns
+from multipliers.simulation import CHUNK_WORDS, all_operand_pairs, integers, pack, simulate
 
 ZERO, ONE = 0, 1
 """Nets 0 and 1 are the constants."""
@@ -27,7 +27,7 @@ class Gate:
     outputs: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Netlist:
     """A frozen gate-level circuit of two operands.
 
@@ -82,6 +82,10 @@ class Netlist:
             use(gate.inputs, what)
             drive(gate.outputs, what)
         use(self.outputs, "the product")
+
+    def __repr__(self) -> str:
+        kind = "signed" if self.signed else "unsigned"
+        return f"Netlist({self.name!r}, {kind} {self.width_a} x {self.width_b} bits, {len(self.gates)} gates)"
 
     @property
     def width_a(self) -> int:
@@ -139,17 +143,6 @@ class Netlist:
         starts = range(0, max(1, (1 << bits) >> 6), CHUNK_WORDS)
         return (all_operand_pairs(self.width_a, self.width_b, start, CHUNK_WORDS) for start in starts)
 
-    def exhaustive_words(self) -> dict[int, Words]:
-        """Value of every net for all operand pairs, net -> uint64 [max(1, 2**(width_a + width_b) / 64)].
-
-        Pairs are in the order of ``all_pairs``.
-
-        Raises:
-            ValueError: for more than 20 operand bits (use ``multiply``).
-        """
-        values = np.concatenate([self.simulate(operands) for operands in self.all_pairs()], axis=1)
-        return dict(zip(self.nets, values, strict=True))
-
     def product_table(self) -> IntArray:
         """Products of all operand pairs, int32 [2**width_a, 2**width_b], indexed by bit pattern.
 
@@ -162,7 +155,7 @@ class Netlist:
         parts = [self._products(operands, min(count, 64 * CHUNK_WORDS)) for operands in pairs]
         return np.concatenate(parts).astype(np.int32).reshape(1 << self.width_a, 1 << self.width_b)
 
-    def multiply(self, a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def multiply(self, a: npt.ArrayLike, b: npt.ArrayLike) -> Int64Array:
         """Evaluate the circuit on arrays of operands; any width, in pieces of bounded memory.
 
         Args:
@@ -175,21 +168,19 @@ class Netlist:
         Raises:
             ValueError: if shapes differ, an operand does not fit, or the product has more than 63 bits.
         """
-        first, second = np.asarray(a), np.asarray(b)
-        if first.shape != second.shape:
-            raise ValueError(f"netlist '{self.name}': operand shapes differ, {first.shape} and {second.shape}")
+        widths = self.width_a, self.width_b
+        rows, columns = pair_patterns(f"netlist '{self.name}'", a, b, widths, self.signed)
         if len(self.outputs) > 63:
             raise ValueError(f"netlist '{self.name}': {len(self.outputs)} product bits; int64 holds at most 63")
-        x, y = self._patterns("a", first, self.width_a), self._patterns("b", second, self.width_b)
-        bits = self.width_a + self.width_b
+        x, y, bits = rows.ravel(), columns.ravel(), sum(widths)
         if bits <= MAX_TABLE_BITS and x.size > 1 << bits and len(self.outputs) <= 31:
-            return self.product_table()[x, y].astype(np.int64).reshape(first.shape)
+            return self.product_table()[x, y].astype(np.int64).reshape(rows.shape)
         products = np.empty(x.size, dtype=np.int64)
         for start in range(0, x.size, 64 * CHUNK_WORDS):
             piece = slice(start, start + 64 * CHUNK_WORDS)
             operands = np.concatenate([pack(x[piece], self.width_a), pack(y[piece], self.width_b)])
             products[piece] = self._products(operands, x[piece].size)
-        return products.reshape(first.shape)
+        return products.reshape(rows.shape)
 
     @cached_property
     def _pins(self) -> list[tuple[str, tuple[int, ...], int]]:
@@ -197,19 +188,6 @@ class Netlist:
         rows = self.rows
         return [(gate.kind, tuple([rows[net] for net in gate.inputs]), rows[gate.outputs[0]]) for gate in self.gates]
 
-    def _products(self, operands: Words, count: int) -> npt.NDArray[np.int64]:
+    def _products(self, operands: Words, count: int) -> Int64Array:
         values = self.simulate(operands)
         return integers([values[self.rows[net]] for net in self.outputs], count, self.signed)
-
-    def _patterns(self, label: str, operand: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.int64]:
-        """Bit patterns of a checked operand, flat."""
-        low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if self.signed else (0, (1 << width) - 1)
-        if not np.issubdtype(operand.dtype, np.integer):
-            raise ValueError(f"netlist '{self.name}': operand {label} must be integers, got {operand.dtype}")
-        if operand.size and (int(operand.min()) < low or int(operand.max()) > high):
-            raise ValueError(
-                f"netlist '{self.name}': operand {label} must lie in {low}..{high}, "
-                f"got {int(operand.min())}..{int(operand.max())}"
-            )
-        patterns: npt.NDArray[np.int64] = operand.astype(np.int64).ravel() & ((1 << width) - 1)
-        return patterns

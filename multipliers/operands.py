@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from multipliers.statistics import IntArray, distribution
+from multipliers.arrays import Int64Array, IntArray
+from multipliers.statistics import distribution
 
 MAX_TABLE_BITS = 20
 """Operand bits (both together) up to which a circuit is held as a table (2**20 entries, 4 MiB)."""
@@ -13,7 +14,10 @@ MAX_TABLE_BITS = 20
 SAMPLED_PAIRS = 1 << 18
 """Operand pairs drawn for the statistics of circuits too wide for a table."""
 
-Int64Array = npt.NDArray[np.int64]
+
+def operand_range(width: int, signed: bool) -> tuple[int, int]:
+    """(lowest, highest) value of ``width`` bits, two's complement if signed."""
+    return (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
 
 
 def operand_values(width: int, signed: bool) -> IntArray:
@@ -22,6 +26,41 @@ def operand_values(width: int, signed: bool) -> IntArray:
     if signed:
         values[1 << (width - 1) :] -= 1 << width
     return values
+
+
+def operand_patterns(where: str, values: npt.ArrayLike, width: int, signed: bool) -> Int64Array:
+    """Bit patterns of operand values, int64, same shape.
+
+    Args:
+        where: the operand, for messages.
+        values: integers, any shape.
+        width: bits of the operand.
+        signed: whether it is two's complement.
+
+    Raises:
+        ValueError: if the values are no integers, or do not fit.
+    """
+    operand = np.asarray(values)
+    low, high = operand_range(width, signed)
+    if not np.issubdtype(operand.dtype, np.integer):
+        raise ValueError(f"{where} must be integers, got {operand.dtype}")
+    if operand.size and (int(operand.min()) < low or int(operand.max()) > high):
+        raise ValueError(f"{where} must lie in {low}..{high}, got {int(operand.min())}..{int(operand.max())}")
+    return np.asarray(operand.astype(np.int64) & ((1 << width) - 1))
+
+
+def pair_patterns(
+    where: str, a: npt.ArrayLike, b: npt.ArrayLike, widths: tuple[int, int], signed: bool
+) -> tuple[Int64Array, Int64Array]:
+    """Bit patterns of operands a and b of the circuit ``where``, int64, same shape.
+
+    Raises:
+        ValueError: if shapes differ, or an operand does not fit.
+    """
+    if np.shape(a) != np.shape(b):
+        raise ValueError(f"{where}: operand shapes differ, {np.shape(a)} and {np.shape(b)}")
+    rows = operand_patterns(f"{where}: operand a", a, widths[0], signed)
+    return rows, operand_patterns(f"{where}: operand b", b, widths[1], signed)
 
 
 def sample_operands(

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from multipliers.arrays import Int64Array, Words
 from multipliers.gates import GATE_KINDS
-
-Words = npt.NDArray[np.uint64]
 
 CHUNK_WORDS = 1024
 """Words simulated at a time where there are many: the state of a 500-gate circuit is then 4 MiB."""
@@ -89,7 +88,7 @@ def unpack(words: Words, count: int) -> npt.NDArray[np.uint8]:
     return np.unpackbits(words.astype("<u8", copy=False).view(np.uint8), count=count, bitorder="little")
 
 
-def integers(bits: Sequence[Words], count: int, signed: bool) -> npt.NDArray[np.int64]:
+def integers(bits: Sequence[Words], count: int, signed: bool) -> Int64Array:
     """Unpack ``count`` integers from the words of their bits, least significant first (at most 63 bits)."""
     columns = np.zeros((count, 8), dtype=np.uint8)
     for position, words in enumerate(bits):
@@ -100,10 +99,10 @@ def integers(bits: Sequence[Words], count: int, signed: bool) -> npt.NDArray[np.
     return values
 
 
-def ones(values: Words) -> npt.NDArray[np.int64]:
+def ones(values: Words) -> Int64Array:
     """Number of ones in every row of packed words, int64 [rows]."""
     if hasattr(np, "bitwise_count"):  # numpy >= 2
-        counts: npt.NDArray[np.int64] = np.bitwise_count(values).sum(axis=1, dtype=np.int64)
+        counts: Int64Array = np.bitwise_count(values).sum(axis=1, dtype=np.int64)
     else:
         counts = _BYTE_ONES[values.view(np.uint8)].sum(axis=1, dtype=np.int64)
     return counts

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int32]
+from multipliers.arrays import FloatArray, Int64Array, IntArray
+
+Mean = Callable[[FloatArray | npt.NDArray[np.bool_]], float]
 
 
 @dataclass(frozen=True)
@@ -74,32 +77,14 @@ class ErrorStatistics:
         weight_a = distribution("p (operand a)", p, table.shape[0])
         weight_b = distribution("q (operand b)", q, table.shape[1])
 
-        def mean(values: npt.NDArray[np.floating] | npt.NDArray[np.bool_]) -> float:
+        def mean(values: FloatArray | npt.NDArray[np.bool_]) -> float:
             return float(weight_a @ (values @ weight_b))
 
-        error = table.astype(np.int64) - exact.astype(np.int64)
-        magnitude = np.abs(error).astype(np.float64)
-        size = np.abs(exact.astype(np.float64))
-        relative = magnitude / np.maximum(size, 1.0)
-        nonzero = exact != 0
         possible = np.outer(weight_a > 0, weight_b > 0)
-        share_nonzero = mean(nonzero)
-        mse, bias = mean(magnitude**2), mean(error.astype(np.float64))
-        return cls(
-            mae=mean(magnitude),
-            wce=int(magnitude[possible].max()),
-            wcre=float(relative[possible & nonzero].max(initial=0.0)),
-            ep=mean(error != 0),
-            mre=mean(np.where(nonzero, relative, 0.0)) / share_nonzero if share_nonzero > 0 else 0.0,
-            mse=mse,
-            bias=bias,
-            std=math.sqrt(max(mse - bias**2, 0.0)),
-            mre_8b2017=mean(relative),
-            wcre_8b2017=float(relative[possible].max()),
-        )
+        return _statistics(table.astype(np.int64), exact.astype(np.int64), mean, possible)
 
     @classmethod
-    def sampled(cls, products: npt.NDArray[np.int64], exact: npt.NDArray[np.int64]) -> ErrorStatistics:
+    def sampled(cls, products: Int64Array, exact: Int64Array) -> ErrorStatistics:
         """Statistics over drawn operand pairs.
 
         Args:
@@ -113,24 +98,33 @@ class ErrorStatistics:
             raise ValueError(
                 f"statistics: expected two equal, non-empty 1-D arrays, got {products.shape}, {exact.shape}"
             )
-        error = products - exact
-        magnitude = np.abs(error).astype(np.float64)
-        size = np.abs(exact).astype(np.float64)
-        relative = magnitude / np.maximum(size, 1.0)
-        counted = relative[exact != 0]
-        return cls(
-            mae=float(magnitude.mean()),
-            wce=int(magnitude.max()),
-            wcre=float(counted.max(initial=0.0)),
-            ep=float((error != 0).mean()),
-            mre=float(counted.mean()) if counted.size else 0.0,
-            mse=float((magnitude**2).mean()),
-            bias=float(error.mean()),
-            std=float(error.std()),
-            mre_8b2017=float(relative.mean()),
-            wcre_8b2017=float(relative.max()),
-            sampled_pairs=products.size,
-        )
+        drawn = np.ones(products.shape, dtype=np.bool_)
+        statistics = _statistics(products, exact, lambda values: float(values.mean()), drawn)
+        return dataclasses.replace(statistics, sampled_pairs=products.size)
+
+
+def _statistics(
+    products: Int64Array, exact: Int64Array, mean: Mean, possible: npt.NDArray[np.bool_]
+) -> ErrorStatistics:
+    """The figures, given how to average over the pairs and which of them can occur."""
+    error = (products - exact).astype(np.float64)
+    magnitude = np.abs(error)
+    relative = magnitude / np.maximum(np.abs(exact.astype(np.float64)), 1.0)
+    nonzero = exact != 0
+    share_nonzero = mean(nonzero)
+    mse, bias = mean(magnitude**2), mean(error)
+    return ErrorStatistics(
+        mae=mean(magnitude),
+        wce=int(magnitude[possible].max()),
+        wcre=float(relative[possible & nonzero].max(initial=0.0)),
+        ep=mean(error != 0),
+        mre=mean(np.where(nonzero, relative, 0.0)) / share_nonzero if share_nonzero > 0 else 0.0,
+        mse=mse,
+        bias=bias,
+        std=math.sqrt(max(mse - bias**2, 0.0)),
+        mre_8b2017=mean(relative),
+        wcre_8b2017=float(relative[possible].max()),
+    )
 
 
 def distribution(label: str, histogram: npt.ArrayLike | None, size: int) -> FloatArray:

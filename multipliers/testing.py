@@ -23,7 +23,7 @@ from multipliers.characterisation import characterise
 from multipliers.families import Family, parse_circuit
 from multipliers.generator import generate
 from multipliers.library import Library
-from multipliers.operands import operand_values
+from multipliers.operands import operand_range, operand_values
 from multipliers.synthesis.mapping import live_gates
 
 EXHAUSTIVE_WIDTHS = ((8, 8), (4, 4), (5, 3), (3, 6))
@@ -162,7 +162,7 @@ class LibraryConformance:
 
 def _samples(generator: np.random.Generator, width: int, signed: bool) -> np.ndarray:
     """Random operands of every magnitude, with the extremes."""
-    low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
+    low, high = operand_range(width, signed)
     uniform = generator.integers(low, high, size=2000, endpoint=True)
     small = uniform >> generator.integers(0, width, size=2000)
     extremes = generator.choice([low, high, 0, 1], size=200)

@@ -3,27 +3,35 @@
 from pathlib import Path
 
 from approx import Assignment
-from multipliers import Library, default_library, generate, load_evoapprox
-from multipliers.families.registry import is_generated
+from multipliers import Library, Multiplier, default_library, generate, load_evoapprox
 from picojoule.data import data_folders
-from picojoule.errors import UserError
+from picojoule.errors import UserError, did_you_mean
 
 
 def generated_library(assignment: Assignment | None = None) -> Library:
     """The default library, and the generated circuits that an assignment names beyond it (`mul8u_drum4`).
 
-    Names that no family has are left out: the assignment says so itself, with the layer.
+    Raises:
+        UserError: the assignment names a circuit that is neither there nor can be generated.
     """
     library = default_library()
     missing = {choice.multiplier for choice in assignment.layers.values()} - set(library) if assignment else set()
-    return Library([*library.values(), *(generate(name) for name in sorted(missing) if is_generated(name))])
+    return Library([*library.values(), *(_generated(name, library) for name in sorted(missing))])
+
+
+def _generated(name: str, library: Library) -> Multiplier:
+    try:
+        return generate(name)
+    except ValueError as error:
+        hint = did_you_mean(name, library).partition("; known")[0]
+        raise UserError(f"the assignment names multiplier {name!r}, which is not shipped{hint}; {error}") from error
 
 
 def open_library(name: str, root: str | None = None, assignment: Assignment | None = None) -> Library:
     """A library of circuits.
 
     Args:
-        name: "default" (generated), "evoapprox" (looked for as `multipliers` in the data folders), a saved library
+        name: "default" (shipped), "evoapprox" (looked for as `multipliers` in the data folders), a saved library
             (.npz), or a folder that holds the tables and figures of an EvoApprox release.
         root: the data root that "evoapprox" is looked for in first.
         assignment: with "default", the generated circuits it names are there too.
@@ -38,8 +46,9 @@ def open_library(name: str, root: str | None = None, assignment: Assignment | No
         found = [folder for folder in folders if folder.is_dir()]
         if not found:
             raise UserError(
-                f"EvoApprox circuits: no folder {' or '.join(map(str, folders))}; put the tables (.npz) and figures "
-                '(.csv) there, or use the generated library, "default"'
+                f"EvoApprox circuits: no folder {' or '.join(map(str, folders))} with tables (.npz) and figures "
+                "(.csv); import a checkout of github.com/ehw-fit/evoapproxlib (picojoule multipliers import), or use "
+                'the shipped library, "default"'
             )
         return load_evoapprox(found[0])
     path = Path(name).expanduser()

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.netlist import ONE, ZERO
 
 
-def ripple_add(circuit: NetlistBuilder, x: Sequence[Net], y: Sequence[Net], width: int, carry: Net = ZERO) -> list[Net]:
+class ProductGates(Protocol):
+    """The gates of partial products and their sums: a ``NetlistBuilder`` has them, and the ``Logic`` of the readers."""
+
+    def and2(self, x: Net, y: Net) -> Net:
+        """x AND y."""
+
+    def nand2(self, x: Net, y: Net) -> Net:
+        """NOT (x AND y)."""
+
+    def half_add(self, x: Net, y: Net) -> tuple[Net, Net]:
+        """(sum, carry) of two bits."""
+
+    def full_add(self, x: Net, y: Net, z: Net) -> tuple[Net, Net]:
+        """(sum, carry) of three bits."""
+
+
+def ripple_add(circuit: ProductGates, x: Sequence[Net], y: Sequence[Net], width: int, carry: Net = ZERO) -> list[Net]:
     """The low ``width`` bits of x + y + carry by a ripple-carry adder; short operands are zero-extended."""
     total = []
     for position in range(width):
@@ -18,7 +35,7 @@ def ripple_add(circuit: NetlistBuilder, x: Sequence[Net], y: Sequence[Net], widt
     return total
 
 
-def sum_rows(circuit: NetlistBuilder, rows: Sequence[Sequence[Net]], width: int) -> list[Net]:
+def sum_rows(circuit: ProductGates, rows: Sequence[Sequence[Net]], width: int) -> list[Net]:
     """The low ``width`` bits of the sum of rows aligned at bit 0: an array of ripple-carry adders.
 
     Constant zeros cost nothing (the builder folds them), so ragged and truncated rows are stated with zeros.
@@ -30,7 +47,7 @@ def sum_rows(circuit: NetlistBuilder, rows: Sequence[Sequence[Net]], width: int)
 
 
 def partial_products(
-    circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net], *, first_column: int = 0, first_row: int = 0
+    circuit: ProductGates, a: Sequence[Net], b: Sequence[Net], *, first_column: int = 0, first_row: int = 0
 ) -> list[list[Net]]:
     """Rows a x b_i, aligned; terms a_j b_i are kept where i + j >= first_column and i >= first_row."""
     return [
@@ -40,7 +57,7 @@ def partial_products(
 
 
 def signed_partial_products(
-    circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net], *, first_column: int = 0
+    circuit: ProductGates, a: Sequence[Net], b: Sequence[Net], *, first_column: int = 0
 ) -> list[list[Net]]:
     """Rows of a two's complement product (modified Baugh-Wooley), the constant row first.
 

@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from multipliers.blocks.arithmetic import partial_products, ripple_add
-from multipliers.builder import Net, NetlistBuilder
+from multipliers.arrays import Int64Array
+from multipliers.blocks.arithmetic import ProductGates, partial_products, ripple_add
+from multipliers.builder import Net
 from multipliers.netlist import ZERO
-from multipliers.operands import Int64Array
 
 Bit = TypeVar("Bit")
 Compressor = Callable[[Sequence[Bit], Bit | None], tuple[Bit, Bit | None, Bit | None]]
@@ -65,7 +65,7 @@ def without_chain(add: Callable[[Bit, Bit, Bit, Bit], tuple[Bit, Bit]]) -> Compr
     return compress
 
 
-def gate_cells(circuit: NetlistBuilder) -> Cells[Net]:
+def gate_cells(circuit: ProductGates) -> Cells[Net]:
     """The exact adders as gates."""
     return Cells(circuit.half_add, circuit.full_add)
 
@@ -129,18 +129,18 @@ def reduce_columns(columns: Sequence[Sequence[Bit]], cells: Sequence[Cells[Bit]]
     return current
 
 
-def add_columns(circuit: NetlistBuilder, columns: Sequence[Sequence[Net]], cells: Sequence[Cells[Net]]) -> list[Net]:
+def add_columns(circuit: ProductGates, columns: Sequence[Sequence[Net]], cells: Sequence[Cells[Net]]) -> list[Net]:
     """Compress columns of nets and add the two rows left by a ripple-carry adder; the sum, len(columns) bits."""
     two_rows = [[*column, ZERO, ZERO] for column in reduce_columns(columns, cells)]
     return ripple_add(circuit, [bits[0] for bits in two_rows], [bits[1] for bits in two_rows], len(columns))
 
 
-def sum_columns(circuit: NetlistBuilder, rows: Sequence[Sequence[Net]], width: int) -> list[Net]:
+def sum_columns(circuit: ProductGates, rows: Sequence[Sequence[Net]], width: int) -> list[Net]:
     """The low ``width`` bits of the exact sum of aligned rows, by a Dadda tree of full and half adders."""
     return add_columns(circuit, columns_of(rows, width), [gate_cells(circuit)] * width)
 
 
-def multiply_exactly(circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
+def multiply_exactly(circuit: ProductGates, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
     """Exact unsigned product, len(a) + len(b) bits, by a Dadda tree."""
     return sum_columns(circuit, partial_products(circuit, a, b), len(a) + len(b))
 

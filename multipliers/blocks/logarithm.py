@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import encode, leading_one, ripple_add, select, shift_left
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.netlist import ZERO
@@ -96,6 +96,6 @@ def scale(circuit: NetlistBuilder, x: Sequence[Net], power: Sequence[Net], width
     ]
 
 
-def floor_log2(x: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def floor_log2(x: Int64Array) -> Int64Array:
     """Position of the leading one of each integer 0..2^53 (0 for 0), int64, same shape."""
     return np.maximum(np.frexp(x.astype(np.float64))[1].astype(np.int64) - 1, 0)

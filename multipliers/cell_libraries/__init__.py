@@ -21,6 +21,6 @@ DEFAULT_CELLS = IHP_SG13G2
 """What circuits are costed in unless told otherwise.
 
 Both order circuits alike. SKY130's tables split the energy of an adder cell between its outputs, so that an AND2 costs
-more than a full adder: shallow circuits of EvoApproxLib come out up to twice as dear as published. With SG13G2, which has
-no adder cells, they come out at most a quarter dearer.
+more than a full adder: shallow circuits of EvoApproxLib come out up to twice as dear as published. With SG13G2, which
+has no adder cells, they come out at most a quarter dearer.
 """

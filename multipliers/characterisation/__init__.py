@@ -2,6 +2,5 @@
 
 from multipliers.characterisation.costing import costed as costed
 from multipliers.characterisation.costing import relative_energy as relative_energy
-from multipliers.characterisation.flow import GLITCH_WEIGHT as GLITCH_WEIGHT
 from multipliers.characterisation.flow import Characterisation as Characterisation
 from multipliers.characterisation.flow import characterise as characterise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy.typing as npt
 
@@ -77,12 +78,18 @@ def relative_energy(
         cells: technology.
         p: histogram of operand a by bit pattern, [2**width_a]; uniform when None.
         q: histogram of operand b, [2**width_b]; uniform when None.
+
+    Returns:
+        the ratio; 1 where neither switches, as with operands that never change.
     """
-    exact = [
+    exact_pj = min(
         characterise(family.netlist(netlist.width_a, netlist.width_b), cells, p, q).energy_pj
         for family in exact_families(netlist.width_a, netlist.width_b, netlist.signed)
-    ]
-    return characterise(netlist, cells, p, q).energy_pj / min(exact)
+    )
+    own_pj = characterise(netlist, cells, p, q).energy_pj
+    if exact_pj == 0:  # operands that never change
+        return 1.0 if own_pj == 0 else math.inf
+    return own_pj / exact_pj
 
 
 @functools.cache

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy.typing as npt
 
+from multipliers.arrays import FloatArray
 from multipliers.cells import CellLibrary
 from multipliers.characterisation.stimulus import Stimulus
 from multipliers.characterisation.switching import glitch_toggles, zero_delay_toggles
 from multipliers.characterisation.timing import critical_path_ns
 from multipliers.netlist import Netlist
-from multipliers.statistics import FloatArray
 from multipliers.synthesis.lowering import lower, made_of
 from multipliers.synthesis.optimise import optimise
 
@@ -42,7 +42,7 @@ class Characterisation:
         switching_pj: energy of the zero-delay toggles.
         glitch_pj: energy of the toggles of a unit-delay simulation beyond those.
         area_um2: total cell area.
-        delay_ns: critical path; NaN where the library has no delays.
+        delay_ns: critical path.
     """
 
     energy_pj: float

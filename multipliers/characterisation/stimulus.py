@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from multipliers.simulation import Words, pack
-from multipliers.statistics import FloatArray, distribution
+from multipliers.arrays import FloatArray, Words
+from multipliers.simulation import pack
+from multipliers.statistics import distribution
 
 TRANSITIONS = 1 << 16
 """Random transitions a circuit is simulated with."""

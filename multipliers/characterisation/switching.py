@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from multipliers.arrays import FloatArray, Int64Array, Words
 from multipliers.characterisation.stimulus import TRANSITIONS, Stimulus
 from multipliers.gates import GATE_KINDS
 from multipliers.netlist import Gate, Netlist
 from multipliers.operands import MAX_TABLE_BITS
-from multipliers.simulation import Words, ones, unpack
-from multipliers.statistics import FloatArray
+from multipliers.simulation import ones, unpack
 
 _BLOCK_WORDS = 256
 """Words of transitions simulated at a time with unit delays, so that the state of the circuit stays in the cache."""
@@ -110,7 +110,7 @@ def _banks(netlist: Netlist, units: Iterable[Sequence[Gate]]) -> list[_Bank]:
     ]
 
 
-def _settle(values: Words, operands: Words, banks: list[_Bank]) -> npt.NDArray[np.int64]:
+def _settle(values: Words, operands: Words, banks: list[_Bank]) -> Int64Array:
     """Apply new operands to a settled circuit and let it settle with unit delays.
 
     Args:

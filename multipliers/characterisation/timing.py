@@ -12,7 +12,7 @@ def critical_path_ns(netlist: Netlist, cells: CellLibrary, load_ff: Mapping[int,
     """Latest arrival time of a product bit after the operands, ns.
 
     Every cell takes ``delay_ps + slope_ps_per_ff * load``, the same from any input to any output and for rising and
-    falling edges; whether a path can be sensitised is not asked. NaN where figures of a cell are unknown.
+    falling edges; whether a path can be sensitised is not asked.
 
     Args:
         netlist: the circuit.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
+from multipliers.arrays import Int64Array
 from multipliers.builder import Net, NetlistBuilder
 from multipliers.netlist import Netlist
 
-Int64Array = npt.NDArray[np.int64]
+_PARAMETER = re.compile(r"\(\?P<(?P<name>\w+)>.*?\)")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Family(ABC):
 
     Attributes:
         family: registry name, e.g. ``"truncated"``.
-        pattern: regular expression of ``suffix``; one named group per parameter.
+        pattern: regular expression of ``suffix``: plain text with one named group per parameter.
         signed: whether operands and product are two's complement.
         exact: whether every product is right; energies are relative to the cheapest such circuit.
     """
@@ -37,9 +36,9 @@ class Family(ABC):
     exact: ClassVar[bool] = False
 
     @property
-    @abstractmethod
     def suffix(self) -> str:
-        """Parameters as they appear in circuit names, e.g. ``"trunc6"``."""
+        """The parameters as they appear in circuit names, e.g. ``"trunc6"``: ``pattern`` with their values put in."""
+        return _PARAMETER.sub(lambda group: str(getattr(self, group["name"])), self.pattern)
 
     @abstractmethod
     def check(self, width_a: int, width_b: int) -> None:

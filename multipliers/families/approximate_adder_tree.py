@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import partial_products, ripple_add
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ZERO
 
 Row = list[Net]
@@ -31,10 +32,6 @@ class ApproximateAdderTree(Family):
     recovered: int
     family: ClassVar[str] = "approximate_adder_tree"
     pattern: ClassVar[str] = r"cr(?P<recovered>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"cr{self.recovered}"
 
     def check(self, width_a: int, width_b: int) -> None:
         width = width_a + width_b

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from multipliers.blocks.columns import sum_columns
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._exact import ExactFamily
+from multipliers.families._exact_family import ExactFamily
 from multipliers.netlist import ONE, ZERO
 
 

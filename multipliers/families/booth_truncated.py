@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.columns import sum_columns
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.families.booth import booth_rows
 
 
@@ -28,10 +29,6 @@ class BoothTruncated(Family):
     family: ClassVar[str] = "booth_truncated"
     pattern: ClassVar[str] = r"booth_v(?P<bits>\d+)"
     signed: ClassVar[bool] = True
-
-    @property
-    def suffix(self) -> str:
-        return f"booth_v{self.bits}"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(min(width_a, width_b) >= 2, self.suffix, "signed widths >= 2", f"{width_a} x {width_b}")

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import partial_products
 from multipliers.blocks.columns import sum_columns
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,6 @@ class BrokenArray(Family):
     vertical: int
     family: ClassVar[str] = "broken_array"
     pattern: ClassVar[str] = r"bam_h(?P<horizontal>\d+)v(?P<vertical>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"bam_h{self.horizontal}v{self.vertical}"
 
     def check(self, width_a: int, width_b: int) -> None:
         columns = width_a + width_b - 2

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import encode, leading_one, ripple_add, select, shift_left
 from multipliers.blocks.columns import multiply_exactly
 from multipliers.blocks.logarithm import floor_log2
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ZERO
 
 
@@ -31,10 +32,6 @@ class Drum(Family):
     bits: int
     family: ClassVar[str] = "drum"
     pattern: ClassVar[str] = r"drum(?P<bits>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"drum{self.bits}"
 
     def check(self, width_a: int, width_b: int) -> None:
         limit = min(width_a, width_b)

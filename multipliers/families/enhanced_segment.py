@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
-from multipliers.families._segments import keep_segment, multiply_segments
+from multipliers.families._base import require
+from multipliers.families._segment_family import SegmentFamily
 
 
 @dataclass(frozen=True)
-class EnhancedSegment(Family):
+class EnhancedSegment(SegmentFamily):
     """A static segment multiplier with a third segment, half-way between the low and the high one.
 
     An operand of k bits is represented by its m bits from bit 0, (k - m)/2 or k - m on, whichever is the
@@ -23,13 +21,8 @@ class EnhancedSegment(Family):
         bits: segment length m.
     """
 
-    bits: int
     family: ClassVar[str] = "enhanced_segment"
     pattern: ClassVar[str] = r"essm(?P<bits>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"essm{self.bits}"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(width_a >= 1 and width_b >= 1, self.suffix, "widths >= 1", f"{width_a} x {width_b}")
@@ -41,13 +34,6 @@ class EnhancedSegment(Family):
         listed = ", ".join(map(str, allowed))
         require(self.bits in allowed, self.suffix, f"segments of {listed} bits for {width_a} x {width_b}", self.bits)
 
-    def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
-        return multiply_segments(circuit, a, b, self._offsets(len(a)), self._offsets(len(b)))
-
-    def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
-        kept_a = keep_segment(a, width_a, self._offsets(width_a))
-        return kept_a * keep_segment(b, width_b, self._offsets(width_b))
-
-    def _offsets(self, width: int) -> tuple[int, ...]:
+    def offsets(self, width: int) -> tuple[int, ...]:
         spare = width - self.bits
         return (0, spare // 2, spare) if spare > 0 else (0,)

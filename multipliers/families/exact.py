@@ -9,7 +9,7 @@ from typing import ClassVar
 from multipliers.blocks.arithmetic import signed_partial_products
 from multipliers.blocks.columns import multiply_exactly, sum_columns
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._exact import ExactFamily
+from multipliers.families._exact_family import ExactFamily
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import leading_one
 from multipliers.blocks.columns import sum_columns
 from multipliers.blocks.logarithm import floor_log2, residue, scale
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,6 @@ class IterativeLog(Family):
     passes: int
     family: ClassVar[str] = "iterative_log"
     pattern: ClassVar[str] = r"ilm(?P<passes>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"ilm{self.passes}"
 
     def check(self, width_a: int, width_b: int) -> None:
         limit = min(width_a, width_b)

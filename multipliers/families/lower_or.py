@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import partial_products, ripple_add
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ZERO
 
 
@@ -25,10 +26,6 @@ class LowerOr(Family):
     bits: int
     family: ClassVar[str] = "lower_or"
     pattern: ClassVar[str] = r"loa(?P<bits>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"loa{self.bits}"
 
     def check(self, width_a: int, width_b: int) -> None:
         limit = width_a + width_b - 1

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import ripple_add
 from multipliers.blocks.logarithm import floor_log2, multiply_logarithms
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,6 @@ class Mitchell(Family):
 
     family: ClassVar[str] = "mitchell"
     pattern: ClassVar[str] = "mitchell"
-
-    @property
-    def suffix(self) -> str:
-        return "mitchell"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(width_a >= 2 and width_b >= 2, self.suffix, "widths >= 2", f"{width_a} x {width_b}")

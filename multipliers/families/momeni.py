@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import ClassVar
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import partial_products
 from multipliers.blocks.columns import (
     COUNTING_CELLS,
@@ -20,7 +21,7 @@ from multipliers.blocks.columns import (
     without_chain,
 )
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 
 ERRORS: Mapping[int, int] = MappingProxyType({0b0000: 1, 0b0011: -1, 0b1100: -1, 0b1111: -1})
 """Error of the compressor without chain bit, by its inputs x4 x3 x2 x1; the other patterns are exact."""
@@ -56,10 +57,6 @@ class Momeni(Family):
     columns: int
     family: ClassVar[str] = "momeni"
     pattern: ClassVar[str] = r"momeni(?P<design>[12])_c(?P<columns>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"momeni{self.design}_c{self.columns}"
 
     def check(self, width_a: int, width_b: int) -> None:
         width = width_a + width_b

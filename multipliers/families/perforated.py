@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import partial_products, signed_partial_products
 from multipliers.blocks.columns import sum_columns
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ZERO
 
 
@@ -26,10 +27,6 @@ class Perforated(Family):
     count: int
     family: ClassVar[str] = "perforated"
     pattern: ClassVar[str] = r"perf_j(?P<first>\d+)n(?P<count>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"perf_j{self.first}n{self.count}"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(width_a >= 1 and width_b >= 1, self.suffix, "widths >= 1", f"{width_a} x {width_b}")
@@ -64,10 +61,6 @@ class PerforatedSigned(Family):
     family: ClassVar[str] = "perforated_signed"
     pattern: ClassVar[str] = Perforated.pattern
     signed: ClassVar[bool] = True
-
-    @property
-    def suffix(self) -> str:
-        return f"perf_j{self.first}n{self.count}"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(min(width_a, width_b) >= 2, self.suffix, "signed widths >= 2", f"{width_a} x {width_b}")

@@ -64,6 +64,9 @@ def exact_families(width_a: int, width_b: int, signed: bool) -> list[Family]:
     return allowed
 
 
+MAX_WIDTH = 16
+"""Bits of an operand up to which families are tested."""
+
 _NAME = re.compile(r"mul(?P<a>\d+)(?:x(?P<b>\d+))?(?P<sign>[us])_(?P<suffix>.+)")
 
 
@@ -86,18 +89,13 @@ def parse_circuit(name: str) -> tuple[Family, int, int]:
         )
     width_a = int(match["a"])
     width_b = int(match["b"] or match["a"])
+    if max(width_a, width_b) > MAX_WIDTH:
+        raise ValueError(f"'{name}': operands have at most {MAX_WIDTH} bits, got {width_a} x {width_b}")
     family = _parse_suffix(name, match["suffix"], signed=match["sign"] == "s")
     family.check(width_a, width_b)
+    if family.name(width_a, width_b) != name:
+        raise ValueError(f"'{name}' is written {family.name(width_a, width_b)}")
     return family, width_a, width_b
-
-
-def is_generated(name: str) -> bool:
-    """Whether a circuit of this name can be generated."""
-    try:
-        parse_circuit(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _parse_suffix(name: str, suffix: str, *, signed: bool) -> Family:
@@ -108,6 +106,8 @@ def _parse_suffix(name: str, suffix: str, *, signed: bool) -> Family:
         if family is SignMagnitude:
             return SignMagnitude(_parse_suffix(name, match["core"], signed=False))
         return family(**{parameter: int(value) for parameter, value in match.groupdict().items()})
+    if signed and any(not f.signed and re.fullmatch(f.pattern, suffix) for f in FAMILIES.values()):
+        raise ValueError(f"'{name}': '{suffix}' is unsigned; its sign-magnitude form is called sm_{suffix}")
     kind = "signed" if signed else "unsigned"
     patterns = ", ".join(
         re.sub(r"\(\?P<(\w+)>.*?\)", r"{\1}", f.pattern) for f in FAMILIES.values() if f.signed == signed

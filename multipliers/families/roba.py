@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import leading_one, ripple_add
 from multipliers.blocks.logarithm import floor_log2, scale
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ZERO
 
 
@@ -27,10 +28,6 @@ class Roba(Family):
 
     family: ClassVar[str] = "roba"
     pattern: ClassVar[str] = "roba"
-
-    @property
-    def suffix(self) -> str:
-        return "roba"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(width_a >= 1 and width_b >= 1, self.suffix, "widths >= 1", f"{width_a} x {width_b}")

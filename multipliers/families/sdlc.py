@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import partial_products
 from multipliers.blocks.columns import sum_columns
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ZERO
 
 
@@ -23,10 +24,6 @@ class Sdlc(Family):
 
     family: ClassVar[str] = "sdlc"
     pattern: ClassVar[str] = "sdlc"
-
-    @property
-    def suffix(self) -> str:
-        return "sdlc"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(min(width_a, width_b) >= 2, self.suffix, "widths >= 2", f"{width_a} x {width_b}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
-from multipliers.families._segments import keep_segment, multiply_segments
+from multipliers.families._base import require
+from multipliers.families._segment_family import SegmentFamily
 
 
 @dataclass(frozen=True)
-class StaticSegment(Family):
+class StaticSegment(SegmentFamily):
     """Multiplies ``bits``-bit segments that start at bit 0 or end at the most significant bit.
 
     An operand of k bits is represented by its high m bits if it is 2^m or more, else by its low m bits, which
@@ -22,13 +20,8 @@ class StaticSegment(Family):
         bits: segment length m.
     """
 
-    bits: int
     family: ClassVar[str] = "static_segment"
     pattern: ClassVar[str] = r"ssm(?P<bits>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"ssm{self.bits}"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(width_a >= 1 and width_b >= 1, self.suffix, "widths >= 1", f"{width_a} x {width_b}")
@@ -40,12 +33,5 @@ class StaticSegment(Family):
             self.bits,
         )
 
-    def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
-        return multiply_segments(circuit, a, b, self._offsets(len(a)), self._offsets(len(b)))
-
-    def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
-        kept_a = keep_segment(a, width_a, self._offsets(width_a))
-        return kept_a * keep_segment(b, width_b, self._offsets(width_b))
-
-    def _offsets(self, width: int) -> tuple[int, ...]:
+    def offsets(self, width: int) -> tuple[int, ...]:
         return (0, width - self.bits) if width > self.bits else (0,)

@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import ripple_add
 from multipliers.blocks.columns import multiply_exactly, sum_columns
 from multipliers.blocks.logarithm import antilogarithm, floor_log2, leading_bits, logarithm
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ONE, ZERO
 
 
@@ -33,10 +34,6 @@ class Tosam(Family):
     sum_bits: int
     family: ClassVar[str] = "tosam"
     pattern: ClassVar[str] = r"tosam_h(?P<product_bits>\d+)t(?P<sum_bits>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"tosam_h{self.product_bits}t{self.sum_bits}"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(width_a >= 2 and width_b >= 2, self.suffix, "widths >= 2", f"{width_a} x {width_b}")

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import partial_products
 from multipliers.blocks.columns import multiply_exactly, sum_columns
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ZERO
 
 
@@ -28,10 +29,6 @@ class TruncatedColumns(Family):
     columns: int
     family: ClassVar[str] = "truncated"
     pattern: ClassVar[str] = r"trunc(?P<columns>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"trunc{self.columns}"
 
     def check(self, width_a: int, width_b: int) -> None:
         limit = width_a + width_b - 2
@@ -64,10 +61,6 @@ class TruncatedOperands(Family):
     bits: int
     family: ClassVar[str] = "operand_truncated"
     pattern: ClassVar[str] = r"optrunc(?P<bits>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"optrunc{self.bits}"
 
     def check(self, width_a: int, width_b: int) -> None:
         limit = min(width_a, width_b) - 1

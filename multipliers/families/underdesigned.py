@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import ripple_add
 from multipliers.blocks.columns import sum_columns
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 from multipliers.netlist import ZERO
 
 
@@ -25,10 +26,6 @@ class Underdesigned(Family):
 
     family: ClassVar[str] = "underdesigned"
     pattern: ClassVar[str] = "udm"
-
-    @property
-    def suffix(self) -> str:
-        return "udm"
 
     def check(self, width_a: int, width_b: int) -> None:
         require(min(width_a, width_b) >= 2, self.suffix, "widths >= 2", f"{width_a} x {width_b}")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.arithmetic import partial_products
 from multipliers.blocks.columns import (
     COUNTING_CELLS,
@@ -22,7 +23,7 @@ from multipliers.blocks.columns import (
     without_chain,
 )
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.families._base import Family, require
 
 Bit = TypeVar("Bit")
 
@@ -56,10 +57,6 @@ class VenkatachalamKo(Family):
     columns: int
     family: ClassVar[str] = "venkatachalam_ko"
     pattern: ClassVar[str] = r"vk_c(?P<columns>\d+)"
-
-    @property
-    def suffix(self) -> str:
-        return f"vk_c{self.columns}"
 
     def check(self, width_a: int, width_b: int) -> None:
         width = width_a + width_b

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from multipliers.blocks.arithmetic import partial_products, ripple_add, signed_partial_products
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._exact import ExactFamily
+from multipliers.families._exact_family import ExactFamily
 from multipliers.netlist import ZERO
 
 Row = list[Net]

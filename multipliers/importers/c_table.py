@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.importers.outcome import Import
 from multipliers.importers.table_pair import EXACT_ENERGY_PJ
 from multipliers.library import Library
 from multipliers.multiplier import Multiplier
-from multipliers.operands import MAX_TABLE_BITS, Int64Array, operand_values
+from multipliers.operands import MAX_TABLE_BITS, operand_values
 from multipliers.provenance import Provenance
 
 _DECLARATION = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*(?P<dimensions>(?:\[[^\]]*\]\s*){1,2})=\s*\{")
@@ -104,7 +105,7 @@ def _multiplier(path: Path, name: str, table: Int64Array, reading: TableReading)
         signed=signed,
         width_a=width_a,
         width_b=width_b,
-        energy_pj=reading.energy_relative * EXACT_ENERGY_PJ,
+        energy_pj=reading.energy_relative * EXACT_ENERGY_PJ * width_a * width_b / 64,
         energy_relative=reading.energy_relative,
         area_um2=None,
         delay_ns=None,
@@ -112,10 +113,10 @@ def _multiplier(path: Path, name: str, table: Int64Array, reading: TableReading)
             source=f"{reading.source or path.stem}: {path.name}",
             node="45 nm, 0.9 V",
             method=(
-                f"energy_relative as given at import; energy_pj = energy_relative x {EXACT_ENERGY_PJ} pJ "
-                "(45 nm int8 multiplication, Horowitz ISSCC 2014)"
+                "energy_relative as given at import; the absolute scale is assumed: energy_pj = energy_relative x "
+                f"{EXACT_ENERGY_PJ} pJ (45 nm int8 multiplication, Horowitz ISSCC 2014) x product of widths / 64"
             ),
-            uncertainty=0.5,
+            uncertainty=1.0,
         ),
     )
 

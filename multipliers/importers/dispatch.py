@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from multipliers.importers.c_table import TableReading, import_c_tables
-from multipliers.importers.netlist_folder import Progress, Reading, import_netlists
+from multipliers.importers.netlist_folder import SUFFIXES, Progress, Reading, import_netlists, netlist_files
 from multipliers.importers.outcome import Import
-from multipliers.importers.table_pair import import_table_pairs
+from multipliers.importers.table_pair import import_table_pairs, is_table_pair
 from multipliers.library import Library
 
-_NETLISTS = (".v", ".json")
 _C = (".h", ".c", ".hpp", ".inc")
 
 
@@ -23,7 +22,7 @@ def import_circuits(
     """Circuits from a checkout of EvoApproxLib, netlists, a table pair, a C header, or a saved library.
 
     Args:
-        path: a folder (everything below it that is Verilog, and the pairs X.csv + X.npz in it), a Verilog or Yosys
+        path: a folder (every netlist below it, and the pairs X.csv + X.npz in it), a Verilog or Yosys
             JSON file, either file of a pair, a C header, or a file written by ``Library.save``.
         reading: how to read netlists.
         table: what a C header does not tell; needed for one.
@@ -38,7 +37,7 @@ def import_circuits(
         raise FileNotFoundError(2, "no such file or folder", str(path))
     if path.is_dir():
         return _import_folder(path, reading or Reading(), progress)
-    if path.suffix in _NETLISTS:
+    if path.suffix.lower() in SUFFIXES:
         return import_netlists(path, reading or Reading())
     if path.suffix in _C:
         if table is None:
@@ -53,10 +52,14 @@ def import_circuits(
 
 def _import_folder(path: Path, reading: Reading, progress: Progress | None) -> Import:
     parts = []
-    if any(path.rglob("*.v")):
+    if netlist_files(path):
         parts.append(import_netlists(path, reading, progress))
-    if any(file.with_suffix(".npz").is_file() for file in path.glob("*.csv")):
+    if any(is_table_pair(file) for file in path.glob("*.csv")):
         parts.append(import_table_pairs(path))
     if not parts:
-        raise ValueError(f"{path}: expected Verilog files, or pairs X.csv + X.npz; found neither")
-    return Import.joined(parts)
+        raise ValueError(f"{path}: expected netlists (.v, .json), or pairs X.csv + X.npz; found neither")
+    outcome = Import.joined(parts)
+    if not outcome.library:
+        reasons = "; ".join(map(str, outcome.skipped[:3]))
+        raise ValueError(f"{path}: none of {len(outcome.skipped)} files is a circuit: {reasons}")
+    return outcome

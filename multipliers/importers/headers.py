@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from multipliers.importers.published import Printed
+from multipliers.importers.published import Printed, is_figure
 from multipliers.provenance import PublishedFigures
 
-_FIGURE = re.compile(r"^\s*//+\s*([A-Z][\w%]*(?:\s*\(45\))?)\s*=\s*([-+.\deE]+)\s*(%|mW|um2|ns)?\s*$", re.MULTILINE)
-_2017 = re.compile(r"^\s*//+\s*Library\s*=\s*EvoApprox8b\s*$", re.MULTILINE)
+_FIGURE = re.compile(
+    r"^[ \t]*//+[ \t]*([A-Z][\w%]*(?:[ \t]*\(45\))?)[ \t]*=[ \t]*([-+.\deE]+)[ \t]*(?:%|mW|um2|ns)?[ \t]*\r?$",
+    re.MULTILINE,
+)
+_2017 = re.compile(r"^[ \t]*//+[ \t]*Library[ \t]*=[ \t]*EvoApprox8b[ \t]*\r?$", re.MULTILINE)
 
 _PLAIN = {"MAE": ("mae", 1.0), "WCE": ("wce", 1.0), "MSE": ("mse", 1.0)}
 _ERRORS_LITE = {**_PLAIN, "WCRE%": ("wcre", 100.0), "EP%": ("ep", 100.0), "MRE%": ("mre", 100.0)}
@@ -45,8 +48,8 @@ def parse_header(text: str, source: str) -> Header:
     """
     old = _2017.search(text) is not None
     values: dict[str, str] = {}
-    for label, number, _unit in _FIGURE.findall(text):
-        if _is_number(number):
+    for label, number in _FIGURE.findall(text):
+        if is_figure(number):
             values.setdefault(re.sub(r"\s+", " ", label), number)
     known = _ERRORS_2017 if old else _ERRORS_LITE
     errors = tuple(Printed(label, *known[label], text) for label, text in values.items() if label in known)
@@ -61,11 +64,3 @@ def parse_header(text: str, source: str) -> Header:
         delay_ns=float(values[delay]) if delay in values else None,
     )
     return Header(errors, figures)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -6,27 +6,28 @@ beside and the error figures are compared with the circuit.
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from multipliers.characterisation import costed
 from multipliers.importers.headers import Header, parse_header
-from multipliers.importers.metadata import read_metadata
+from multipliers.importers.metadata import INDEX, read_metadata
 from multipliers.importers.outcome import Import, Mismatch, Skipped
+from multipliers.importers.plausible import check_multiplier, check_name, check_sign, named_sign
 from multipliers.importers.published import mismatches
 from multipliers.library import Library
 from multipliers.multiplier import Multiplier
-from multipliers.netlist import Netlist
 from multipliers.readers.errors import NetlistError
+from multipliers.readers.files import read_text
 from multipliers.readers.verilog import read_verilog
 from multipliers.readers.yosys import read_yosys_json
 
 Progress = Callable[[int, int, str], None]
 
+SUFFIXES = (".v", ".json")
 _MAPPED = "_pdk45"
-_SIGN = re.compile(r"mul\d+(?:x\d+)?(?P<sign>[su])(?:_|$)")
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,13 @@ class Reading:
         source: name of the release or collection; the folder's or file's own name when None.
         signed: whether operands are two's complement; when None, from the ports and from names such as mul8s_1KV8.
         operands: port names of operand a and b; A and B (or a and b) when None.
+        top: name of the module, where a file has several that no other instantiates.
     """
 
     source: str | None = None
     signed: bool | None = None
     operands: tuple[str, str] | None = None
+    top: str | None = None
 
 
 def import_netlists(path: Path, reading: Reading, progress: Progress | None = None) -> Import:
@@ -52,26 +55,24 @@ def import_netlists(path: Path, reading: Reading, progress: Progress | None = No
     mapped file is read: the plain ones of EvoApprox8b 2017 instantiate cells that are not defined.
 
     Raises:
-        NetlistError: a single file cannot be read; in folders such files are skipped, with the reason.
+        ValueError: a single file cannot be read; in folders such files are skipped, with the reason.
     """
-    source = reading.source or path.stem
+    reading = dataclasses.replace(reading, source=reading.source or path.stem)
     if path.is_file():
-        metadata: dict[str, Header] = {}
-        multiplier, wrong = _import_file(path, Reading(source, reading.signed, reading.operands), metadata)
+        multiplier, wrong = _import_file(path, reading, {})
         return Import(Library([multiplier]), wrong)
-    metadata = read_metadata(path, source)
-    files = _netlist_files(path)
+    skipped: list[Skipped] = []
+    metadata = _metadata(path, reading, skipped)
+    files = netlist_files(path)
     circuits: dict[str, Multiplier] = {}
     wrong_all: list[Mismatch] = []
-    skipped: list[Skipped] = []
     for number, file in enumerate(files, start=1):
         if progress is not None:
             progress(number, len(files), file.stem)
         try:
-            multiplier, wrong = _import_file(file, Reading(source, reading.signed, reading.operands), metadata)
-        except NetlistError as error:
-            where = "" if error.line is None else f"line {error.line}: "
-            skipped.append(Skipped(str(file), where + error.message))
+            multiplier, wrong = _import_file(file, reading, metadata)
+        except (ValueError, OSError) as error:
+            skipped.append(_skipped(file, error))
             continue
         kept = _named_apart(multiplier, circuits)
         if kept is not None:
@@ -80,35 +81,43 @@ def import_netlists(path: Path, reading: Reading, progress: Progress | None = No
     return Import(Library(circuits.values()), tuple(wrong_all), tuple(skipped))
 
 
-def _netlist_files(folder: Path) -> list[Path]:
-    files = sorted(file for file in folder.rglob("*") if file.suffix == ".v" and file.is_file())
+def netlist_files(folder: Path) -> list[Path]:
+    """The files below a folder that may be netlists, mapped ones instead of plain ones."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     mapped = {file.with_name(file.stem.removesuffix(_MAPPED) + ".v") for file in files if file.stem.endswith(_MAPPED)}
-    return [file for file in files if file not in mapped]
+    return [file for file in files if file not in mapped and file.name != INDEX]
+
+
+def _metadata(folder: Path, reading: Reading, skipped: list[Skipped]) -> dict[str, Header]:
+    try:
+        return read_metadata(folder, str(reading.source))
+    except ValueError as error:
+        skipped.append(_skipped(folder / INDEX, error))
+        return {}
+
+
+def _skipped(file: Path, error: Exception) -> Skipped:
+    """The reason without the file's name, which is told already."""
+    if isinstance(error, NetlistError):
+        return Skipped(str(file), ("" if error.line is None else f"line {error.line}: ") + error.message)
+    return Skipped(str(file), str(error).removeprefix(f"{file}: "))
 
 
 def _import_file(path: Path, reading: Reading, metadata: dict[str, Header]) -> tuple[Multiplier, tuple[Mismatch, ...]]:
     name = path.stem.removesuffix(_MAPPED)
-    sign = _SIGN.match(name)
-    signed = reading.signed if reading.signed is not None or sign is None else sign["sign"] == "s"
-    if path.suffix == ".json":
-        netlist = read_yosys_json(path, operands=reading.operands, signed=signed)
+    signed = named_sign(name) if reading.signed is None else reading.signed
+    if path.suffix.lower() == ".json":
+        netlist = read_yosys_json(path, top=reading.top, operands=reading.operands, signed=signed)
     else:
-        netlist = read_verilog(path, operands=reading.operands, signed=signed)
-    _require_multiplier(path, netlist)
-    source = reading.source or path.stem
-    header = _published(path, name, source, metadata)
-    multiplier = costed(netlist, name=name, source=f"{source}: {path.name}", published=header.figures)
+        netlist = read_verilog(path, top=reading.top, operands=reading.operands, signed=signed)
+    check_multiplier(path, netlist)
+    check_name(path, name, netlist)
+    if reading.signed is None:
+        check_sign(path, netlist)
+    header = _published(path, name, str(reading.source), metadata)
+    source = f"{reading.source}: {path.name}"
+    multiplier = costed(netlist, name=name, source=source, published=header.figures)
     return multiplier, tuple(mismatches(multiplier, header.errors, str(path)))
-
-
-def _require_multiplier(path: Path, netlist: Netlist) -> None:
-    expected = netlist.width_a + netlist.width_b
-    if len(netlist.outputs) != expected:
-        raise NetlistError(
-            f"expected a multiplier with {expected} product bits for {netlist.width_a} x {netlist.width_b}, "
-            f"got {len(netlist.outputs)}; is it an adder?",
-            file=str(path),
-        )
 
 
 def _published(path: Path, name: str, source: str, metadata: dict[str, Header]) -> Header:
@@ -116,7 +125,7 @@ def _published(path: Path, name: str, source: str, metadata: dict[str, Header]) 
     siblings = [path, *(path.with_name(name + suffix) for suffix in (".v", ".c"))]
     for file in siblings:
         if file.is_file():
-            header = parse_header(file.read_text(encoding="utf-8", errors="replace"), source)
+            header = parse_header(read_text(file), source)
             if header.errors or header.figures:
                 return header
     return metadata.get(name, Header((), None))

@@ -68,10 +68,22 @@ def import_table_pairs(path: str | Path) -> Import:
     """
     path = Path(path)
     listed = sorted(path.glob("*.csv")) if path.is_dir() else [path.with_suffix(".csv")]
-    pairs = [file for file in listed if file.is_file() and file.with_suffix(".npz").is_file()]
+    pairs = [file for file in listed if is_table_pair(file)] if path.is_dir() else [f for f in listed if _is_pair(f)]
     if not pairs:
         raise ValueError(f"{path}: expected an EvoApproxLib pair X.csv + X.npz, found none")
     return Import.joined(_import_pair(file) for file in pairs)
+
+
+def is_table_pair(path: Path) -> bool:
+    """Whether a CSV file lists circuits and has its tables beside it: other data may lie in the same folder."""
+    if not _is_pair(path):
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return {"name", "signed", "bits"} <= {column.strip() for column in file.readline().split(",")}
+
+
+def _is_pair(path: Path) -> bool:
+    return path.is_file() and path.with_suffix(".npz").is_file()
 
 
 def _import_pair(path: Path) -> Import:

@@ -42,5 +42,5 @@ def pick_top(used: Mapping[str, Collection[str]], vectors: Collection[str], top:
     circuits = [name for name in roots if name in vectors] or roots
     if len(circuits) != 1:
         found = ", ".join(circuits) or "none"
-        raise NetlistError(f"expected one module that no other one instantiates, got {found}: say top=")
+        raise NetlistError(f"expected one module that no other one instantiates, got {found}: name it (top=, --top)")
     return circuits[0]

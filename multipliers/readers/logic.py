@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multipliers.blocks.columns import Cells, reduce_columns
+from multipliers.blocks.arithmetic import partial_products, ripple_add, signed_partial_products
+from multipliers.blocks.columns import sum_columns
 from multipliers.gates import GATE_KINDS
 from multipliers.netlist import ONE, ZERO
 from multipliers.readers.graph import NetGraph
@@ -47,6 +48,26 @@ class Logic:
             return self.graph.gate(kind, *bits)[0]
         return self.inv(self.all(function, bits))
 
+    def and2(self, x: int, y: int) -> int:
+        """x AND y."""
+        return self.two("AND", x, y)
+
+    def nand2(self, x: int, y: int) -> int:
+        """NOT (x AND y)."""
+        return self.inverted("AND", (x, y))
+
+    def half_add(self, x: int, y: int) -> tuple[int, int]:
+        """(sum, carry) of two bits."""
+        return self.full_add(x, y, ZERO)
+
+    def full_add(self, x: int, y: int, z: int) -> tuple[int, int]:
+        """(sum, carry) of three bits."""
+        bits = [bit for bit in (x, y, z) if bit != ZERO]
+        if len(bits) < 2:
+            return (bits or [ZERO])[0], ZERO
+        total, carry = self.graph.gate("FA" if len(bits) == 3 else "HA", *bits)
+        return total, carry
+
     def mux(self, if_zero: int, if_one: int, select: int) -> int:
         """``if_one`` where select is 1, else ``if_zero``."""
         if select in (ZERO, ONE):
@@ -56,22 +77,14 @@ class Logic:
         if (if_zero, if_one) == (ONE, ZERO):
             return self.inv(select)
         if if_zero == ZERO:
-            return self.two("AND", if_one, select)
+            return self.and2(if_one, select)
         if if_one == ONE:
             return self.two("OR", if_zero, select)
         return self.graph.gate("MUX2", if_zero, if_one, select)[0]
 
     def add(self, x: Sequence[int], y: Sequence[int], carry: int = ZERO) -> list[int]:
         """x + y + carry modulo 2**len(x), a ripple-carry adder; operands of equal width."""
-        total = []
-        for pair in zip(x, y, strict=True):
-            bits = [bit for bit in (*pair, carry) if bit != ZERO]
-            if len(bits) < 2:
-                bit, carry = bits[0] if bits else ZERO, ZERO
-            else:
-                bit, carry = self.graph.gate("FA" if len(bits) == 3 else "HA", *bits)
-            total.append(bit)
-        return total
+        return ripple_add(self, x, y, len(x), carry)
 
     def subtract(self, x: Sequence[int], y: Sequence[int]) -> list[int]:
         """x - y modulo 2**len(x)."""
@@ -84,26 +97,8 @@ class Logic:
         """
         x, y = (resized(word, max(len(word), 2), signed) for word in (x, y))
         self.graph.spend(len(x) * len(y))
-        width = len(x) + len(y)
-        constant = (1 << len(x) >> 1) + (1 << len(y) >> 1) + (1 << width >> 1) if signed else 0
-        columns = [[ONE] if constant >> weight & 1 else [] for weight in range(width)]
-        for i, b in enumerate(y):
-            for j, a in enumerate(x):
-                bit = self.two("AND", a, b)
-                one_sign = signed and (j == len(x) - 1) != (i == len(y) - 1)
-                columns[i + j].append(self.inv(bit) if one_sign else bit)
-        kept = [[bit for bit in column if bit != ZERO] for column in columns[:count]]
-        cells: Cells[int] = Cells(self._half_add, self._full_add)
-        rows = [[*column, ZERO, ZERO] for column in reduce_columns(kept, [cells] * len(kept))]
-        return resized(self.add([bits[0] for bits in rows], [bits[1] for bits in rows]), count, signed)
-
-    def _half_add(self, x: int, y: int) -> tuple[int, int]:
-        total, carry = self.graph.gate("HA", x, y)
-        return total, carry
-
-    def _full_add(self, x: int, y: int, z: int) -> tuple[int, int]:
-        total, carry = self.graph.gate("FA", x, y, z)
-        return total, carry
+        rows = signed_partial_products(self, x, y) if signed else partial_products(self, x, y)
+        return resized(sum_columns(self, rows, min(count, len(x) + len(y))), count, signed)
 
     def equal(self, x: Sequence[int], y: Sequence[int]) -> int:
         """Whether two words of equal width are the same."""

@@ -24,8 +24,8 @@ from multipliers.readers.elaborate import Elaborator
 from multipliers.readers.errors import NetlistError
 from multipliers.readers.files import pick_top, read_text
 from multipliers.readers.graph import NetGraph
-from multipliers.readers.operands import bind_ports
 from multipliers.readers.parser import parse_modules
+from multipliers.readers.ports import bind_ports
 
 
 def read_verilog(

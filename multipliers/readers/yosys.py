@@ -9,7 +9,7 @@ from multipliers.netlist import Netlist
 from multipliers.readers.errors import NetlistError
 from multipliers.readers.files import pick_top, read_text
 from multipliers.readers.graph import NetGraph
-from multipliers.readers.operands import bind_ports
+from multipliers.readers.ports import bind_ports
 from multipliers.readers.yosys_design import YosysModule, load_design
 from multipliers.readers.yosys_flatten import Flattener
 

@@ -17,6 +17,7 @@ class NetlistEditor:
         self._gates = list(netlist.gates)
         self._position = list(range(len(self._gates)))  # in the final order: that of the gate replaced
         self._driver = {net: index for index, gate in enumerate(self._gates) for net in gate.outputs}
+        self._first = dict(self._driver)  # where a net was first driven: all it depends on comes before
         self._dead: set[int] = set()
         self._uses = dict.fromkeys(netlist.nets, 0)
         for net in [*netlist.outputs, *(net for gate in self._gates for net in gate.inputs)]:
@@ -50,10 +51,12 @@ class NetlistEditor:
             self._count_uses(removed, 1)
             self._count_uses(gates, -1)
             return False
-        position = min(self._position[self._driver[net]] for net in nets)
+        position = min(self._first[net] for net in nets)
         self._dead.update(useless)
         for gate in gates:
             self._driver.update(dict.fromkeys(gate.outputs, len(self._gates)))
+            for net in gate.outputs:
+                self._first.setdefault(net, position)
             self._gates.append(gate)
             self._position.append(position)
         return True

@@ -19,7 +19,7 @@ def write_c_header(multiplier: Multiplier) -> str:
     """
     table = multiplier.table
     kind = next(np.dtype(t).name for t in _TYPES if np.iinfo(t).min <= table.min() and table.max() <= np.iinfo(t).max)
-    name = re.sub(r"\W", "_", multiplier.name)
+    name = re.sub(r"^(?=\d)|\W", "_", multiplier.name, flags=re.ASCII)
     guard = f"PICOJOULE_{name.upper()}_H"
     rows = ",\n".join("    {" + ", ".join(map(str, row)) + "}" for row in table.tolist())
     return (
@@ -34,8 +34,9 @@ def describe(multiplier: Multiplier) -> str:
     """Name, widths, error and identity in one line, for the head of an exported file."""
     statistics = multiplier.statistics()
     kind = "signed" if multiplier.signed else "unsigned"
+    name = re.sub(r"[^ -)+-~]", "?", multiplier.name)  # nothing that ends a comment or a line
     return (
-        f"{multiplier.name}: {kind} {multiplier.width_a} x {multiplier.width_b} bit multiplier, "
+        f"{name}: {kind} {multiplier.width_a} x {multiplier.width_b} bit multiplier, "
         f"MAE {statistics.mae:g}, WCE {statistics.wce}, energy {multiplier.energy_relative:.3f} of exact, "
         f"content {multiplier.content_hash[:16]}"
     )

@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="The circuits to choose from.", ric
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of standard output.")]
 LibraryOption = Annotated[
     str,
-    typer.Option(help='"default" (generated), "evoapprox", a saved library, or a folder of circuits.'),
+    typer.Option(help='"default" (shipped), "evoapprox", a saved library, or a folder of table pairs.'),
 ]
 OutOption = Annotated[Path, typer.Option(help="File to write, .npz; for --library of every command.")]
 PictureOption = Annotated[Path | None, typer.Option("--map", help="Error map as a picture: .png, .svg or .html.")]
@@ -104,6 +104,7 @@ def import_(
     path: Annotated[Path, typer.Argument(help="EvoApproxLib checkout, netlist(s), .npz + .csv pair, or C header.")],
     out: OutOption,
     source: Annotated[str | None, typer.Option(help="Name of the release; kept with every circuit.")] = None,
+    top: Annotated[str | None, typer.Option(help="Top module, where a file has several.")] = None,
     signed: Annotated[bool | None, typer.Option("--signed/--unsigned", help="Where names do not tell.")] = None,
     operands: Annotated[str | None, typer.Option(help="Ports of operand a and b, e.g. X,Y.")] = None,
     energy: Annotated[float | None, typer.Option(help="Of a C table: energy relative to exact.")] = None,
@@ -118,7 +119,7 @@ def import_(
     from picojoule.tables import console
 
     _check_library_file(out)
-    reading = Reading(source, signed, operand_ports(operands))
+    reading = Reading(source, signed, operand_ports(operands), top)
     table = None if energy is None else TableReading(energy, signed, by_value, source)
     with progress("import") as step:
         outcome = import_circuits(path, reading, table, lambda done, total, name: step(f"{done}/{total} {name}"))
@@ -161,7 +162,7 @@ def pareto(
     out: Annotated[Path | None, typer.Option(help="Library to write, .npz.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Only the circuits that no other beats in both error and cost, cheapest first."""
+    """The circuits that no other of their width and sign beats in both error and cost, cheapest first."""
     from picojoule.circuits.choice import chosen
     from picojoule.circuits.tables import circuit_row, print_circuits
     from picojoule.tables import console
@@ -196,8 +197,11 @@ def plot(
 
 
 def _check_library_file(out: Path | None) -> None:
-    if out is not None and out.suffix != ".npz":
+    if out is None:
+        return
+    if out.suffix != ".npz":
         raise UserError(f"{out}: a library is written as .npz, got {out.suffix or 'no ending'!r}")
+    out.parent.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
 
 
 def _emit(values: Any, as_json: bool) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 
 from multipliers import Library, Multiplier
 from multipliers.library import error_figure
-from picojoule.circuits.tables import by_value
+from picojoule.circuits.tables import MEANING, by_value
 from picojoule.errors import UserError
 
 FORMATS = (".png", ".svg", ".html")
+_ENERGY = "energy / energy of the exact multiplier"
+_COLOURS = ("31, 119, 180", "255, 127, 14", "44, 160, 44", "214, 39, 40", "148, 103, 189", "140, 86, 75")
 
 
 def check_picture(path: Path) -> None:
@@ -85,25 +87,32 @@ def draw_libraries(libraries: Mapping[str, Library], error: str, path: Path) -> 
     """Energy against one error figure; circuits on the Pareto front of their library joined by a line.
 
     Args:
-        libraries: by the name told in the legend; circuits of one width and signedness each.
+        libraries: by the name told in the legend; circuits of one width and signedness.
         error: field of ``ErrorStatistics``.
         path: PNG, SVG or HTML.
 
     Raises:
-        UserError: the format is unknown, or there is nothing to draw.
+        UserError: the format is unknown, or a library has nothing to draw.
     """
     check_picture(path)
-    if not any(libraries.values()):
-        raise UserError("no circuit left to draw; loosen the filters")
-    if path.suffix == ".html":
-        _scatter_page(libraries, error, path)
-    else:
-        _scatter_image(libraries, error, path)
+    for name, library in libraries.items():
+        if not library:
+            raise UserError(f"library {name!r} has no circuit left to draw; loosen the filters, or leave it out")
+    (_scatter_page if path.suffix == ".html" else _scatter_image)(libraries, error, path)
 
 
 def _points(library: Library, error: str) -> tuple[list[str], list[float], list[float]]:
     size = error_figure(error)
     return list(library), [m.energy_relative for m in library.values()], [size(m) for m in library.values()]
+
+
+def _title(libraries: Mapping[str, Library]) -> str:
+    circuit = next(iter(next(iter(libraries.values())).values()))
+    return f"{circuit.width_a} x {circuit.width_b} bit, {'signed' if circuit.signed else 'unsigned'}"
+
+
+def _axis(error: str) -> str:
+    return f"{error}: {'|mean e|' if error == 'bias' else MEANING[error]}"
 
 
 def _scatter_image(libraries: Mapping[str, Library], error: str, path: Path) -> None:
@@ -117,7 +126,7 @@ def _scatter_image(libraries: Mapping[str, Library], error: str, path: Path) -> 
         _, energies, errors = _points(library.pareto(error=error), error)
         axes.plot(energies, errors, "o-", ms=4, lw=1.2, color=f"C{index}", label=f"{name}: front")
     axes.set_yscale("symlog", linthresh=_smallest(libraries, error))
-    axes.set(xlabel="energy / energy of the exact multiplier", ylabel=error)
+    axes.set(title=_title(libraries), xlabel=_ENERGY, ylabel=_axis(error))
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
@@ -132,19 +141,25 @@ def _smallest(libraries: Mapping[str, Library], error: str) -> float:
 def _scatter_page(libraries: Mapping[str, Library], error: str, path: Path) -> None:
     import plotly.graph_objects as go
 
-    figure = go.Figure(
-        layout={
-            "title": "circuits without error lie below the logarithmic axis",
-            "xaxis_title": "energy / energy of the exact multiplier",
-            "yaxis_title": error,
-            "yaxis_type": "log",
-        }
-    )
-    for name, library in libraries.items():
-        for label, chosen, mode in (
-            (name, library, "markers"),
-            (f"{name}: front", library.pareto(error=error), "lines"),
+    floor = _smallest(libraries, error) / 3
+    title = f"{_title(libraries)}; circuits without error are drawn on the lowest line"
+    axis = {"title": _axis(error), "type": "log"}
+    figure = go.Figure(layout={"title": title, "xaxis_title": _ENERGY, "yaxis": axis})
+    for index, (name, library) in enumerate(libraries.items()):
+        colour = f"rgba({_COLOURS[index % len(_COLOURS)]}, {{}})"
+        for label, chosen, mode, alpha in (
+            (name, library, "markers", 0.5),
+            (f"{name}: front", library.pareto(error=error), "lines+markers", 1),
         ):
             names, energies, errors = _points(chosen, error)
-            figure.add_scatter(x=energies, y=errors, text=names, mode=mode, name=label)
+            figure.add_scatter(
+                x=energies,
+                y=[max(value, floor) for value in errors],
+                text=[f"{circuit}: {value:.6g}" for circuit, value in zip(names, errors, strict=True)],
+                mode=mode,
+                name=label,
+                line={"color": colour.format(alpha)},
+                marker={"color": colour.format(alpha)},
+                hovertemplate="%{text}<br>energy %{x:.3f}<extra></extra>",
+            )
     figure.write_html(path, include_plotlyjs=True)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from multipliers import CELL_LIBRARIES, FAMILIES, Library, Multiplier, characterise
 from multipliers.importers import Import
+from multipliers.synthesis.optimise import optimise
 
 _SHADES = " ░▒▓█"
 _BLOCKS = 16
@@ -30,6 +31,7 @@ def circuit_row(circuit: Multiplier) -> dict[str, Any]:
         "ep": s.ep,
         "bias": s.bias,
         "std": s.std,
+        "sampled_pairs": s.sampled_pairs,
         "energy_relative": circuit.energy_relative,
         "energy_pj": circuit.energy_pj,
         "area_um2": circuit.area_um2,
@@ -46,14 +48,15 @@ def print_circuits(library: Library, console: Console) -> None:
         table.add_column(column, justify="left" if column == "multiplier" else "right", no_wrap=True)
     for circuit in library.values():
         s = circuit.statistics()
+        about, least = ("≈ ", "≥ ") if s.sampled_pairs else ("", "")
         table.add_row(
             circuit.name,
             f"{circuit.width_a}x{circuit.width_b}",
             "signed" if circuit.signed else "unsigned",
-            f"{s.mae:.2f}",
-            str(s.wce),
-            f"{100 * s.mre:.2f} %",
-            f"{100 * s.ep:.1f} %",
+            f"{about}{s.mae:.2f}",
+            f"{least}{s.wce}",
+            f"{about}{100 * s.mre:.2f} %",
+            f"{about}{100 * s.ep:.2f} %",
             f"{circuit.energy_relative:.3f}",
             "" if circuit.area_um2 is None else f"{circuit.area_um2:.0f} µm²",
             "" if circuit.delay_ns is None else f"{circuit.delay_ns:.2f} ns",
@@ -109,7 +112,7 @@ def details(circuit: Multiplier) -> dict[str, Any]:
     row["statistics"] = dataclasses.asdict(circuit.statistics())
     row["provenance"] = dataclasses.asdict(circuit.provenance)
     row["published"] = dataclasses.asdict(circuit.published) if circuit.published else None
-    row["gates"] = circuit.netlist.gate_counts() if circuit.netlist else None
+    row["gates"] = optimise(circuit.netlist).gate_counts() if circuit.netlist else None
     row["cost"] = None
     if circuit.netlist is not None:
         row["cost"] = {
@@ -118,7 +121,7 @@ def details(circuit: Multiplier) -> dict[str, Any]:
     return row
 
 
-_MEANING = {
+MEANING = {
     "mae": "mean |e|",
     "wce": "max |e|",
     "wcre": "max |e| / |exact|, exact ≠ 0",
@@ -139,7 +142,7 @@ def print_details(circuit: Multiplier, found: Mapping[str, Any], console: Consol
     console.print(f"{circuit.name}: {kind} {circuit.width_a} x {circuit.width_b} bits", style="bold")
     statistics = found["statistics"]
     table = Table(header_style="bold", box=None, pad_edge=False, show_header=False)
-    for name, meaning in _MEANING.items():
+    for name, meaning in MEANING.items():
         value = statistics[name]
         table.add_row(name, f"{100 * value:.4g} %" if name in _PERCENT else f"{value:.6g}", meaning)
     console.print(table)
@@ -152,7 +155,9 @@ def print_details(circuit: Multiplier, found: Mapping[str, Any], console: Consol
             f"{cost['glitch_pj']:.4g}), {cost['area_um2']:.0f} µm², {cost['delay_ns']:.2f} ns"
         )
     if found["gates"]:
-        console.print("  gates: " + ", ".join(f"{count} {kind}" for kind, count in found["gates"].items()))
+        console.print(
+            "  gates after optimisation: " + ", ".join(f"{count} {kind}" for kind, count in found["gates"].items())
+        )
     if circuit.published:
         figures = [f"{k} {v:g}" for k, v in found["published"].items() if isinstance(v, float)]
         console.print(f"  published ({circuit.published.source}): " + ", ".join(figures))

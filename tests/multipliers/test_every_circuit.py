@@ -6,6 +6,7 @@ import pytest
 from multipliers import operand_values
 from multipliers.families import Family
 from multipliers.families.registry import members
+from multipliers.operands import operand_range
 
 PARTS = 6
 
@@ -33,12 +34,11 @@ def test_the_sweep_is_not_empty_anywhere() -> None:
         assert len({family.name() for family in families}) == len(families)
 
 
-def test_every_family_states_widths_up_to_sixteen() -> None:
-    """At 16 x 16 and 12 x 12, gates and definition agree on samples; one member in ten."""
+def test_gates_equal_the_definition_on_samples_of_wide_circuits() -> None:
+    """At 12 x 12 and 16 x 16; one member in ten."""
     generator = np.random.default_rng(3)
     for width in (12, 16):
         for signed in (False, True):
-            low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if signed else (0, (1 << width) - 1)
-            a, b = generator.integers(low, high, size=(2, 256), endpoint=True)
+            a, b = generator.integers(*operand_range(width, signed), size=(2, 256), endpoint=True)
             for family in members(width, width, signed=signed)[::10]:
                 np.testing.assert_array_equal(family.netlist(width).multiply(a, b), family.product(a, b, width, width))

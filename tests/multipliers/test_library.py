@@ -3,9 +3,14 @@
 import dataclasses
 import functools
 import json
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from multipliers import Library, Multiplier, Provenance, PublishedFigures, default_library, generate
 from multipliers.default_library import SHIPPED
@@ -195,3 +200,32 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch) -> None:
 def test_empty_library_can_be_saved(tmp_path) -> None:
     Library().save(tmp_path / "empty.npz")
     assert len(Library.load(tmp_path / "empty.npz")) == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damage_is_one_clear_error(data: st.DataObject) -> None:
+    """A flipped byte, a cut file: `ValueError`, or the very same circuits."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.npz")
+        Library([generate("mul3u_trunc2"), circuit("table", 1, 0.5)]).save(path)
+        content = bytearray(path.read_bytes())
+        if data.draw(st.booleans()):
+            position = data.draw(st.integers(0, len(content) - 1))
+            content[position] ^= 1 << data.draw(st.integers(0, 7))
+        else:
+            content = content[: data.draw(st.integers(0, len(content)))]
+        path.write_bytes(bytes(content))
+        try:
+            loaded = Library.load(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+        else:
+            assert loaded["mul3u_trunc2"].content_hash == generate("mul3u_trunc2").content_hash
+
+
+def test_two_writers_do_not_disturb_each_other(tmp_path) -> None:
+    path, library = tmp_path / "a.npz", Library([generate("mul4u_exact")])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: library.save(path), range(80)))
+    assert list(Library.load(path)) == ["mul4u_exact"] and [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]

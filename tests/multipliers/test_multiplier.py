@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from multipliers import ErrorStatistics, Multiplier, Provenance, operand_values
+from multipliers import ErrorStatistics, Library, Multiplier, Netlist, Provenance, generate, operand_values
 
 PROVENANCE = Provenance(source="a test", node="none", method="invented", uncertainty=0.1)
 
 
-def make(table: np.ndarray, **changes: object) -> Multiplier:
+def make(function: np.ndarray | Netlist, **changes: object) -> Multiplier:
     fields: dict = {
         "name": "m",
-        "function": table,
+        "function": function,
         "signed": False,
         "width_a": 2,
         "width_b": 2,
@@ -43,7 +45,8 @@ EXACT = np.multiply.outer(np.arange(4), np.arange(4))
         (EXACT + 7, {}, r"0..15, got 7..16"),
         (EXACT - 1, {}, r"0..15, got -1..8"),
         (EXACT, {"signed": True}, r"-8..7, got 0..9"),
-        (EXACT, {"width_a": 0}, "widths must be >= 1"),
+        (EXACT, {"width_a": 0}, "width_a must be an integer >= 1, got 0"),
+        (EXACT, {"width_b": 2.0}, r"width_b must be an integer >= 1, got 2\.0"),
         (EXACT, {"width_a": 16, "width_b": 16}, "20 operand bits at most"),
         (EXACT, {"name": ""}, "name is empty"),
         (EXACT, {"energy_pj": float("nan")}, "energy_pj"),
@@ -80,6 +83,52 @@ def test_is_immutable_and_keeps_its_own_table() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         multiplier.name = "other"  # type: ignore[misc]
     assert copy.deepcopy(multiplier) is multiplier
+
+
+@pytest.mark.parametrize("multiplier", [make(EXACT), generate("mul3u_trunc2")], ids=["table", "netlist"])
+def test_is_immutable_in_another_process_too(multiplier: Multiplier) -> None:
+    hash_here = multiplier.content_hash  # the table of a netlist is cached, and travels
+    back = pickle.loads(pickle.dumps(multiplier))
+    with pytest.raises(ValueError, match="read-only"):
+        back.table[0, 0] = 1
+    assert back.content_hash == hash_here and back.statistics() == multiplier.statistics()
+
+
+def test_numpy_numbers_become_python_numbers_and_can_be_saved(tmp_path: Path) -> None:
+    fields = {"width_a": np.int64(2), "width_b": np.uint8(2), "signed": np.bool_(False)}
+    figures = {"energy_pj": np.float32(0.5), "energy_relative": 1, "area_um2": np.int32(7), "delay_ns": np.float64(2.5)}
+    multiplier = make(EXACT, **fields, **figures)
+    assert [type(getattr(multiplier, field)) for field in fields] == [int, int, bool]
+    assert all(type(getattr(multiplier, field)) is float for field in figures)
+    Library([multiplier]).save(tmp_path / "a.npz")
+    back = Library.load(tmp_path / "a.npz")["m"]
+    assert (back.width_a, back.signed, back.energy_pj, back.area_um2) == (2, False, 0.5, 7.0)
+
+
+@pytest.mark.parametrize("name", ["mul8u_drum4", "mul16s_trunc3"])
+def test_products_are_arrays_of_the_shape_of_the_operands(name: str) -> None:
+    """Of scalars too, from a table and from gates alike."""
+    netlist = generate(name)
+    circuits = [netlist, netlist.netlist]
+    if netlist.has_table:
+        circuits.append(dataclasses.replace(netlist, function=netlist.table))
+    for circuit in circuits:
+        for a, b in ((3, 5), ([3], [5]), (np.full((2, 0), 3), np.full((2, 0), 5)), (np.full((2, 3), 3),) * 2):
+            products = circuit.multiply(a, b)
+            assert type(products) is np.ndarray and products.dtype == np.int64 and products.shape == np.shape(a)
+            np.testing.assert_array_equal(products, netlist.netlist.multiply(a, b))
+
+
+def test_a_netlist_must_fit_the_multiplier() -> None:
+    netlist = generate("mul2u_exact").netlist
+    assert make(netlist).netlist is netlist
+    with pytest.raises(ValueError, match=r"expected \(width_a, width_b, signed\) = \(3, 2, False\)"):
+        make(netlist, width_a=3)
+    narrow = dataclasses.replace(netlist, outputs=netlist.outputs[:1])
+    assert make(narrow).table.max() == 1
+    wide = dataclasses.replace(netlist, outputs=(*netlist.outputs, 0))
+    with pytest.raises(ValueError, match="at most 4 product bits for 2 x 2, 'mul2u_exact' has 5"):
+        make(wide)
 
 
 def test_hash_is_of_the_function_only() -> None:
@@ -146,6 +195,17 @@ def test_malformed_histograms_are_refused(histogram: list[float]) -> None:
 def test_statistics_need_matching_tables() -> None:
     with pytest.raises(ValueError, match="equal 2-D tables"):
         ErrorStatistics.of(EXACT.astype(np.int32), EXACT[:2].astype(np.int32))
+
+
+def test_sampled_statistics_are_those_of_all_pairs_when_all_are_drawn() -> None:
+    """Both sum up the same formulas: every pair once is the uniform table."""
+    multiplier = generate("mul6s_trunc4")
+    table, exact = multiplier.table, multiplier.exact_products()
+    sampled = ErrorStatistics.sampled(table.ravel().astype(np.int64), exact.ravel().astype(np.int64))
+    assert sampled.sampled_pairs == table.size and multiplier.statistics().sampled_pairs == 0
+    for field in dataclasses.fields(ErrorStatistics)[:-1]:
+        expected = getattr(multiplier.statistics(), field.name)
+        assert getattr(sampled, field.name) == pytest.approx(expected, rel=1e-12), field.name
 
 
 @given(

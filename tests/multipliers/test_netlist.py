@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from multipliers import Gate, Netlist, NetlistBuilder
 from multipliers.families.exact import Exact, ExactSigned
 from multipliers.gates import GATE_KINDS
+from multipliers.simulation import integers
 
 TRUTH = {
     "BUF": lambda a: [a],
@@ -135,7 +136,7 @@ def test_too_wide_for_a_table() -> None:
     with pytest.raises(ValueError, match="32 operand bits are too many"):
         Exact().netlist(16, 16).product_table()
     with pytest.raises(ValueError, match="21 operand bits are too many"):
-        Exact().netlist(11, 10).exhaustive_words()
+        Exact().netlist(11, 10).all_pairs()
 
 
 def wires(width: int, *, signed: bool = False) -> Netlist:
@@ -180,11 +181,15 @@ def test_small_integer_types_and_strides_are_taken() -> None:
 
 def test_simulation_rows_are_the_nets() -> None:
     netlist = Exact().netlist(9, 9)
-    words = netlist.exhaustive_words()
-    assert tuple(words) == netlist.nets and netlist.rows[netlist.input_b[0]] == 11
-    piece = next(netlist.all_pairs())
-    np.testing.assert_array_equal(netlist.simulate(piece)[netlist.rows[20]], words[20][: piece.shape[1]])
-    assert not words[0].any() and (~words[1] == 0).all()
+    pieces = list(netlist.all_pairs())
+    assert [piece.shape for piece in pieces] == [(18, 1024)] * 4
+    values = np.concatenate([netlist.simulate(piece) for piece in pieces], axis=1)
+    assert values.shape == (len(netlist.nets), 1 << 12)
+    assert [netlist.nets[row] for row in netlist.rows.values()] == list(netlist.rows)
+    assert not values[0].any() and (~values[1] == 0).all()
+    np.testing.assert_array_equal(values[netlist.rows[netlist.input_b[0]]], np.concatenate(pieces, axis=1)[9])
+    products = integers([values[netlist.rows[net]] for net in netlist.outputs], 1 << 18, False)
+    np.testing.assert_array_equal(products, np.multiply.outer(np.arange(512), np.arange(512)).ravel())
 
 
 @pytest.mark.parametrize(
@@ -226,7 +231,7 @@ def test_builder_simplifies() -> None:
     assert builder.full_add(x, y, 0) == builder.half_add(x, y)
     assert builder.full_add(x, 0, 0) == (x, 0)
     assert builder.full_add(x, y, 1) == (builder.xnor2(x, y), builder.or2(x, y))
-    assert builder.any_of([]) == 0 and builder.all_of([]) == 1
+    assert builder.any_of([]) == 0 and builder.any_of([x]) == x
 
 
 def test_half_used_adders_become_simple_gates() -> None:
@@ -276,5 +281,5 @@ def test_two_gates_become_one_cell(outer: str, inner: str, counts: dict[str, int
             assert netlist.product_table()[x + 2 * y, z] == expected
 
 
-def test_exact_array_has_the_textbook_number_of_cells() -> None:
+def test_exact_multiplier_has_the_textbook_number_of_cells() -> None:
     assert Exact().netlist().gate_counts() == {"AND2": 64, "FA": 48, "HA": 8}

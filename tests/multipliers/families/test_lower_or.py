@@ -62,7 +62,9 @@ def test_column_zero_is_never_shared() -> None:
     assert generate(LowerOr(1)).is_exact
 
 
-@pytest.mark.parametrize(("name", "message"), [("mul8u_loa16", r"0\.\.15 columns"), ("mul8s_loa4", "no signed family")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("mul8u_loa16", r"0\.\.15 columns"), ("mul8s_loa4", "its sign-magnitude form is called sm_")]
+)
 def test_refusals(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_circuit(name)

@@ -1,13 +1,19 @@
-"""Partial product perforation of two's complement operands."""
+"""Partial product perforation, unsigned and of two's complement operands."""
 
 import numpy as np
 import pytest
 
 from multipliers import Family, generate
 from multipliers.families.exact import ExactSigned
-from multipliers.families.perforated import PerforatedSigned
+from multipliers.families.perforated import Perforated, PerforatedSigned
 from multipliers.families.registry import parse_circuit
 from multipliers.testing import FamilyConformance
+
+
+class TestPerforated(FamilyConformance):
+    @pytest.fixture(params=[(0, 0), (0, 2), (1, 2), (2, 1)])
+    def family(self, request: pytest.FixtureRequest) -> Family:
+        return Perforated(*request.param)
 
 
 class TestPerforatedSigned(FamilyConformance):
@@ -20,6 +26,12 @@ class TestPerforatedSignedOfManyRows(FamilyConformance):
     @pytest.fixture(params=[(0, 7), (3, 4), (6, 1)])
     def family(self, request: pytest.FixtureRequest) -> Family:
         return PerforatedSigned(*request.param)
+
+
+@pytest.mark.parametrize(("first", "mae", "wce"), [(0, 191.25, 765), (1, 382.5, 1530)])
+def test_check_figures(first: int, mae: float, wce: int) -> None:
+    statistics = generate(Perforated(first, 2)).statistics()
+    assert (statistics.mae, statistics.wce) == (mae, wce)
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 2), (1, 2), (4, 3)])
@@ -43,6 +55,14 @@ def test_no_row_left_out_is_the_exact_array() -> None:
 def test_every_row_left_out_saves_area() -> None:
     areas = [generate(PerforatedSigned(0, count)).area_um2 for count in range(8)]
     assert areas == sorted(areas, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("mul8u_perf_j7n2", r"rows within 0\.\.7"), ("mul8u_perf_j0n8", "at least one left")]
+)
+def test_one_row_at_least_is_left(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_circuit(name)
 
 
 @pytest.mark.parametrize("name", ["mul8s_perf_j0n8", "mul8s_perf_j7n1", "mul8s_perf_j8n0"])

@@ -1,4 +1,4 @@
-"""The underdesigned multiplier beyond equal powers of two."""
+"""The underdesigned multiplier: conformance, check figures, widths other than equal powers of two."""
 
 import pytest
 
@@ -13,6 +13,19 @@ class TestUnderdesigned(FamilyConformance):
     @pytest.fixture(params=[Underdesigned(), SignMagnitude(Underdesigned())], ids=["unsigned", "signed"])
     def family(self, request: pytest.FixtureRequest) -> Family:
         return request.param
+
+
+def test_check_figures() -> None:
+    statistics = generate(Underdesigned()).statistics()
+    assert statistics.wce == 14450
+    assert statistics.wcre == pytest.approx(2 / 9, rel=1e-12)
+
+
+@pytest.mark.parametrize(("width", "ep", "mre"), [(2, 6.25, 2.47), (4, 19.14, 2.97), (8, 46.73, 3.28)])
+def test_published_errors(width: int, ep: float, mre: float) -> None:
+    statistics = generate(Underdesigned(), width).statistics()
+    assert round(100 * statistics.ep, 2) == ep
+    assert round(100 * statistics.mre, 2) == mre
 
 
 @pytest.mark.parametrize("widths", [(8, 4), (8, 2), (4, 8), (6, 6), (7, 5), (3, 3), (2, 9)])

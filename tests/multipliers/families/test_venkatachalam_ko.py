@@ -103,7 +103,7 @@ def test_no_approximate_column_is_exact() -> None:
     ("name", "message"),
     [
         ("mul8u_vk_c17", r"0\.\.16 columns"),
-        ("mul8s_vk_c8", "no signed family"),
+        ("mul8s_vk_c8", "its sign-magnitude form is called sm_"),
         ("mul8x1u_vk_c2", "widths >= 2, got 8 x 1"),
     ],
 )

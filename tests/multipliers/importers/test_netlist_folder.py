@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from multipliers import Library, Multiplier, generate, import_circuits
@@ -190,3 +191,81 @@ def test_what_cannot_be_told_is_refused(tmp_path: Path) -> None:
 def test_a_saved_library_comes_back(tmp_path: Path) -> None:
     Library([generate("mul4u_exact")]).save(tmp_path / "a.npz")
     assert list(import_circuits(tmp_path / "a.npz").library) == ["mul4u_exact"]
+
+
+def test_odd_company_does_not_spoil_a_folder(checkout: Path) -> None:
+    """Whatever lies beside good circuits is skipped with its reason, and nothing ends the import."""
+    (checkout / "thin.v").write_text(
+        "module t(A, B, O); input signed A; input signed [3:0] B; output [4:0] O; assign O = A * B; endmodule"
+    )
+    (checkout / "wide.v").write_text(
+        "module w(A, B, O); input [31:0] A, B; output [63:0] O; assign O = {A, B}; endmodule"
+    )
+    rough = generate("mul4u_trunc3")
+    put(checkout, "x", "mul4u_INF", rough, header(rough, MAE="1e999"))
+    (checkout / "directory.v").mkdir()
+    (checkout / "meta.json").write_text("[1, 2")
+    (checkout / "design.json").write_text("{}")
+    (checkout / "other.csv").write_text("a,b\n1,2\n")
+    np.savez(checkout / "other.npz", a=np.zeros(3))
+    outcome = import_circuits(checkout)
+    assert {"mul4s_CCC", "mul4u_AAA", "mul4u_BBB"} <= set(outcome.library)
+    reasons = {Path(skipped.file).name: skipped.reason for skipped in outcome.skipped}
+    assert "no exact signed multiplier of 1 x 4 bits" in reasons["thin.v"]
+    assert "at most 63 product bits" in reasons["wide.v"]
+    assert "JSON index" in reasons["meta.json"] and "design.json" in reasons
+    assert outcome.mismatches == ()
+
+
+@pytest.mark.parametrize("value", ["NaN", "true", "null", '"nan"', '"many"', "[1]", "3"])
+def test_figures_of_an_index_that_are_no_numbers_are_left_out(checkout: Path, value: str) -> None:
+    put(checkout, "x", "mul4u_EEE", generate("mul4u_trunc2"))
+    (checkout / "meta.json").write_text(f'[{{"name": "mul4u_EEE", "params": {{"pwr": {value}, "area": "3.5"}}}}]')
+    published = import_circuits(checkout).library["mul4u_EEE"].published
+    assert published is not None and published.power_mw is None and published.area_um2 == 3.5
+
+
+def test_a_folder_without_a_circuit_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.v").write_text(ADDER)
+    with pytest.raises(ValueError, match=r"none of 1 files is a circuit: .*is it an adder"):
+        import_circuits(tmp_path)
+
+
+def test_rare_errors_of_wide_circuits_are_no_contradiction(tmp_path: Path) -> None:
+    """One wrong pair in 2^24 is hardly ever drawn."""
+    body = "assign O = A * B ^ {23'b0, &{A, B}};"
+    (tmp_path / "mul12u_R.v").write_text(
+        "// EP% = 0.00000596 %\n// MAE = 0.00000006\n// WCE = 1\n"
+        f"module r(A, B, O); input [11:0] A, B; output [23:0] O; {body} endmodule"
+    )
+    outcome = import_circuits(tmp_path)
+    assert outcome.mismatches == () and outcome.library["mul12u_R"].statistics().ep == 0
+
+
+def test_a_wrong_guess_of_the_sign_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    signed = generate("mul4s_trunc2")
+    assert signed.netlist is not None
+    for name in ("mul4u_wrong.v", "plain.v"):
+        path = tmp_path / name
+        path.write_text(write_verilog(signed.netlist).replace("signed ", ""))
+        with pytest.raises(NetlistError, match=r"read as unsigned .* as signed only .*--signed or --unsigned"):
+            import_circuits(path)
+        (circuit,) = import_circuits(path, Reading(signed=True)).library.values()
+        assert circuit.content_hash == signed.content_hash
+
+
+def test_a_name_of_other_widths_is_refused(tmp_path: Path) -> None:
+    netlist = generate("mul4u_exact").netlist
+    assert netlist is not None
+    (tmp_path / "mul8u_FAKE.v").write_text(write_verilog(netlist))
+    with pytest.raises(NetlistError, match="its name says 8 x 8 bits, its operands have 4 x 4"):
+        import_circuits(tmp_path / "mul8u_FAKE.v")
+
+
+def test_a_file_of_several_modules_needs_its_top(tmp_path: Path) -> None:
+    one = "module {name}(A, B, O); input [1:0] A, B; output [3:0] O; assign O = A * B; endmodule\n"
+    (tmp_path / "two.v").write_text(one.format(name="first") + one.format(name="second"))
+    with pytest.raises(NetlistError, match="top"):
+        import_circuits(tmp_path / "two.v")
+    (circuit,) = import_circuits(tmp_path / "two.v", Reading(top="second")).library.values()
+    assert circuit.is_exact

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multipliers.readers import parse_verilog
+from multipliers.simulation import unpack
 
 
 def value(expression: str, a: int, b: int, width: int, *, sign: str = "") -> int:
@@ -185,8 +186,8 @@ def test_random_expressions_equal_integer_arithmetic(tree: Tree, wider: int) -> 
     text = f"module m({ports}); assign O = {tree.text}; endmodule"
     netlist = parse_verilog(text, signed=False)
     a, b = (grid.ravel() for grid in np.meshgrid(range(8), range(8), indexing="ij"))
-    words = netlist.exhaustive_words()
-    bits = [np.unpackbits(words[net][:1].view(np.uint8), bitorder="little") for net in netlist.outputs]
+    values = netlist.simulate(next(netlist.all_pairs()))
+    bits = [unpack(values[netlist.rows[net]], 64) for net in netlist.outputs]
     found = [sum(int(bit[k]) << position for position, bit in enumerate(bits)) for k in range(64)]
     expected = [evaluate(tree, int(x), int(y), width, tree.signed) for x, y in zip(a, b, strict=True)]
     assert found == expected, tree.text

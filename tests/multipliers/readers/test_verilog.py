@@ -82,7 +82,7 @@ def test_operands_of_other_names_are_given_by_the_caller() -> None:
     text = "module m(input [1:0] x, input [1:0] y, output [1:0] z); assign z = x & ~y; endmodule"
     table = parse_verilog(text, operands=("x", "y")).product_table()
     np.testing.assert_array_equal(parse_verilog(text, operands=("y", "x")).product_table(), table.T)
-    with pytest.raises(NetlistError, match=r"inputs are x \(2 bit\), y \(2 bit\): say operands="):
+    with pytest.raises(NetlistError, match=r"inputs are x \(2 bit\), y \(2 bit\): say which are operand a and b"):
         parse_verilog(text)
 
 
@@ -100,7 +100,7 @@ def test_the_top_module_is_the_one_nothing_instantiates() -> None:
     two = "module p(input [1:0] A, B, output O); assign O = A[0]; endmodule\n" + (
         "module q(input [1:0] A, B, output O); assign O = B[1]; endmodule"
     )
-    with pytest.raises(NetlistError, match="got p, q: say top="):
+    with pytest.raises(NetlistError, match="got p, q: name it"):
         parse_verilog(two)
     assert parse_verilog(two, top="q").name == "q"
     with pytest.raises(NetlistError, match="no module 'r'; the file has p, q"):

@@ -97,7 +97,7 @@ def test_operands_and_top_are_chosen_by_name() -> None:
     np.testing.assert_array_equal(parse_yosys_json(text, operands=("B", "A")).product_table(), table.T)
     data = json.loads(text)
     data["modules"]["n"] = data["modules"]["m"]
-    with pytest.raises(NetlistError, match="got m, n: say top="):
+    with pytest.raises(NetlistError, match="got m, n: name it"):
         parse_yosys_json(json.dumps(data))
     assert parse_yosys_json(json.dumps(data), top="n").name == "n"
 

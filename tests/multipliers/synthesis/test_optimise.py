@@ -1,6 +1,7 @@
 """Optimisation keeps the function, never adds transistors, is idempotent, and recovers adders."""
 
 import dataclasses
+import functools
 import itertools
 import types
 
@@ -83,6 +84,31 @@ def test_random_circuits_keep_their_function_and_shrink(
     assert len(set(driven)) == len(driven), "a signal is made twice"
 
 
+def test_a_net_replaced_twice_keeps_its_place() -> None:
+    """The XORs are merged, then the merged gate is recovered as an adder: it must still come after what it reads."""
+    gates = (
+        Gate("XNOR2", (2, 5), (10,)),
+        Gate("XOR2", (2, 10), (15,)),
+        Gate("AND2", (15, 15), (19,)),
+        Gate("XNOR2", (10, 15), (20,)),
+        Gate("OR2", (19, 20), (22,)),
+    )
+    netlist = Netlist("twice", (2, 3), (4, 5), (22, 19), gates)
+    np.testing.assert_array_equal(optimise(netlist).product_table(), netlist.product_table())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_thousands_of_random_circuits(seed: int) -> None:
+    """XOR-heavy logic, where adders are found in many ways at once."""
+    generator = np.random.default_rng(seed)
+    kinds = ["XOR2", "XNOR2", "AND2", "OR2", "INV"]
+    for _ in range(1500):
+        chosen = [(str(generator.choice(kinds)), generator.integers(0, 12, 3).tolist()) for _ in range(14)]
+        netlist = random_netlist(chosen, generator.integers(0, 9, 3).tolist(), 2, signed=False)
+        np.testing.assert_array_equal(optimise(netlist).product_table(), netlist.product_table())
+
+
 @settings(max_examples=60, deadline=None)
 @given(steps, picks, st.booleans(), st.integers(0, 2**32))
 def test_wide_random_circuits_keep_their_function(
@@ -162,7 +188,7 @@ def test_functionally_redundant_logic_vanishes() -> None:
 def test_sharing_compares_all_pairs_of_circuits_of_several_pieces() -> None:
     """Two nets that differ for a single one of 2**18 operand pairs stay apart."""
     builder = NetlistBuilder("needle", 9, 9)
-    every = builder.all_of([*builder.a, *builder.b])
+    every = functools.reduce(builder.and2, [*builder.a, *builder.b])
     nearly = builder.xor2(builder.a[3], every)
     netlist = builder.finish([builder.a[3], nearly])
     table = optimise(netlist).product_table()

@@ -45,3 +45,12 @@ def test_names_become_c_identifiers() -> None:
 def test_wide_circuits_have_no_table(write) -> None:
     with pytest.raises(ValueError, match="too wide for a product table"):
         write(generate("mul16u_trunc8"))
+
+
+@pytest.mark.parametrize("name", ["8u", "a*/b", "line\nbreak", "größe"])
+def test_odd_names_neither_end_comments_nor_break_identifiers(name: str) -> None:
+    circuit = generate("mul2u_exact").renamed(name)
+    header, memory = write_c_header(circuit), write_memory_hex(circuit)
+    identifier = re.search(r"uint8_t (\w+)\[4\]", header)
+    assert identifier is not None and re.fullmatch(r"[A-Za-z_]\w*", identifier[1], re.ASCII)
+    assert header.count("*/") == 1 and len([line for line in memory.splitlines() if not line.startswith("//")]) == 16

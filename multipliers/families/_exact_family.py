@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from multipliers.families._base import Family, Int64Array, require
+from multipliers.arrays import Int64Array
+from multipliers.families._base import Family, require
 
 
 class ExactFamily(Family):
     """A multiplier without parameters and without error."""
 
     exact: ClassVar[bool] = True
-
-    @property
-    def suffix(self) -> str:
-        return self.pattern
 
     def check(self, width_a: int, width_b: int) -> None:
         least = 2 if self.signed else 1

@@ -35,7 +35,8 @@ def bind_ports(
         operands = next((pair for pair in _USUAL_NAMES if pair[0] in inputs and pair[1] in inputs), None)
     if operands is None:
         raise NetlistError(
-            f"module '{module}' has no inputs A and B; its inputs are {listed}: say operands=(name of a, name of b)",
+            f"module '{module}' has no inputs A and B; its inputs are {listed}: say which are operand a and b "
+            "(operands=, --operands X,Y)",
             line,
         )
     if operands[0] == operands[1] or any(name not in inputs for name in operands):

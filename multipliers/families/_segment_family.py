@@ -1,4 +1,4 @@
-"""Blocks of segment multipliers: of an operand only a segment is multiplied, at one of a few fixed offsets.
+"""What segment multipliers share: of an operand only a segment is multiplied, at one of a few fixed offsets.
 
 The lowest offset whose segment holds the leading one is taken. The highest offset is the length of the
 operand less that of the segment.
@@ -6,24 +6,48 @@ operand less that of the segment.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from multipliers.arrays import Int64Array
 from multipliers.blocks.columns import multiply_exactly
 from multipliers.builder import Net, NetlistBuilder
-from multipliers.families._base import Int64Array
+from multipliers.families._base import Family
 from multipliers.netlist import ONE, ZERO
 
 
-def multiply_segments(
+@dataclass(frozen=True)
+class SegmentFamily(Family):
+    """A segment multiplier; its families differ in where segments may start.
+
+    Attributes:
+        bits: segment length m.
+    """
+
+    bits: int
+
+    @abstractmethod
+    def offsets(self, width: int) -> tuple[int, ...]:
+        """Where the segment of an operand may start: rising from 0 to the length of the operand less ``bits``."""
+
+    def build(self, circuit: NetlistBuilder, a: Sequence[Net], b: Sequence[Net]) -> list[Net]:
+        return _multiply(circuit, a, b, self.offsets(len(a)), self.offsets(len(b)))
+
+    def product(self, a: Int64Array, b: Int64Array, width_a: int, width_b: int) -> Int64Array:
+        return _keep(a, width_a, self.offsets(width_a)) * _keep(b, width_b, self.offsets(width_b))
+
+
+def _multiply(
     circuit: NetlistBuilder,
     a: Sequence[Net],
     b: Sequence[Net],
     offsets_a: Sequence[int],
     offsets_b: Sequence[int],
 ) -> list[Net]:
-    """Product of the segments of a and b, shifted back, len(a) + len(b) bits; offsets rise from 0."""
+    """Product of the segments of a and b, shifted back, len(a) + len(b) bits."""
     segment_a, chosen_a = _segment(circuit, a, offsets_a)
     segment_b, chosen_b = _segment(circuit, b, offsets_b)
     product = multiply_exactly(circuit, segment_a, segment_b)
@@ -40,7 +64,7 @@ def multiply_segments(
     ]
 
 
-def keep_segment(x: Int64Array, width: int, offsets: Sequence[int]) -> Int64Array:
+def _keep(x: Int64Array, width: int, offsets: Sequence[int]) -> Int64Array:
     """x with the bits below its segment cleared."""
     length = width - offsets[-1]
     kept = (x >> offsets[-1]) << offsets[-1]
