@@ -6,6 +6,8 @@ from approx.capture import capture as capture
 from approx.capture import quantise as quantise
 from approx.correction import correct as correct
 from approx.correction import layer_moments as layer_moments
+from approx.explain import LayerKernel as LayerKernel
+from approx.explain import explain_kernels as explain_kernels
 from approx.network import QuantisedNetwork as QuantisedNetwork
 from approx.operands import LayerTable as LayerTable
 from approx.operands import Operands as Operands

@@ -1,49 +1,30 @@
 """Convolution and linear layers whose products come from a circuit's table.
 
-The integer forward is what the device computes, entry for entry of the table; the gradient passes straight through
-to the real operation on the rounded weights.
+The integer forward is what the device computes, entry for entry of the table; its gradient is in `approx.backward`.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from approx.kernels import table_conv2d, table_matmul
+from approx.backward import IntegerLayer
+from approx.conv_geometry import ConvGeometry as ConvGeometry
+from approx.difference_gradient import check_half_window, derivative_planes
+from approx.kernels import ops
+from approx.layer_integers import LayerIntegers
 from approx.operands import LayerTable, Operands
-from approx.operation import Arithmetic, Operation
+from approx.operation import Arithmetic, Operation, zero_of
+from approx.parts import in_parts
 from approx.quantizer import Quantizer, quantise_weight
-from approx.requantise import fixed_point, requantise
+from approx.requantise import requantise
 
 EXACT = "exact"
 LARGEST_BIAS = 2.0**27
 FLOAT32_EXACT = 2.0**24
-
-
-@dataclass(frozen=True)
-class LayerIntegers:
-    """The integers of a layer as the device holds them.
-
-    Attributes:
-        values: int16, shaped as the weight.
-        weight_zero: int64 [O].
-        scale: float64 [O], real size of one accumulator step, gain included.
-        bias: int64 [O], quantised bias without the zero-point terms.
-        constant: int64 [O], the zero-point terms -z_x sum(w) + K z_x z_w.
-        multiplier, shift: int64 [O].
-    """
-
-    values: torch.Tensor
-    weight_zero: torch.Tensor
-    scale: torch.Tensor
-    bias: torch.Tensor
-    constant: torch.Tensor
-    multiplier: torch.Tensor
-    shift: torch.Tensor
+Gradients = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
 class QuantLayer(Operation):
@@ -54,6 +35,7 @@ class QuantLayer(Operation):
         bias: float [O].
         gain: float64 [O], free correction of the circuit's mean slope; folded into requantisation.
         operands, table, circuit: how products are made; `table is None` is the exact product.
+        half_window: gradient of INTEGER arithmetic; None is straight-through, see `use_gradient`.
         perturb: called on the real output [N, O, ...] before the bias, in FAKE arithmetic only.
     """
 
@@ -67,15 +49,32 @@ class QuantLayer(Operation):
         self.weight = nn.Parameter(weight.detach().clone())
         self.bias = nn.Parameter(bias.detach().clone())
         self.register_buffer("gain", torch.ones(len(weight), dtype=torch.float64))
+        self.half_window: int | None = None
         self.use_circuit(EXACT, Operands.SIGN_MAGNITUDE, None)
         self.perturb: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def use_circuit(self, circuit: str, operands: Operands, table: LayerTable | None) -> None:
         """Make products with this table (None: exactly), the weights coded as `operands`."""
         self.circuit, self.operands = circuit, operands
-        self.__dict__["table"] = None if table is None or table.exact else table
+        self.table = None if table is None or table.exact else table
+        self.table_values = None if self.table is None else self.table.tensor()  # at hand, so that a graph takes it in
+        self.use_gradient(self.half_window)
 
-    table: LayerTable | None
+    def use_gradient(self, half_window: int | None) -> None:
+        """Train with the smoothed difference of the product table, or straight through (None, the default).
+
+        Args:
+            half_window: of the moving average before the difference, 0..125 (`approx.difference_gradient`); published
+                ones are 1..64, chosen by a few epochs of a small network.
+
+        Raises:
+            ValueError: half_window is out of range.
+        """
+        if half_window is not None:
+            check_half_window(half_window)
+        self.half_window = half_window
+        by_difference = self.table is not None and half_window is not None
+        self.derivatives = derivative_planes(self.table, half_window) if by_difference else None
 
     @property
     def fan_in(self) -> int:
@@ -89,20 +88,23 @@ class QuantLayer(Operation):
             ValueError: the network is not calibrated.
         """
         source, output = self.sources[0], self.output
-        if not (source.calibrated and output.calibrated):
+        if not torch.compiler.is_compiling() and not (source.calibrated and output.calibrated):
             raise ValueError(f"layer {self.label!r} is not calibrated; call calibrate(network, loader) first")
         values, scale, zero = self._quantised_weight()
         step = self.gain * source.scale * scale
-        multiplier, shift = fixed_point((step / output.scale).numpy())
-        zero_point, total = int(source.zero_point), values.flatten(1).sum(1, dtype=torch.int64)
+        multiplier, shift = ops.fixed_point(step / output.scale)
+        zero_point, total = zero_of(source), values.flatten(1).sum(1, dtype=torch.int64)
         return LayerIntegers(
             values=values,
             weight_zero=zero,
+            weight_scale=scale,
             scale=step,
             bias=torch.round(self.bias.detach().double() / step).to(torch.int64),
             constant=-zero_point * total + self.fan_in * zero_point * zero,
-            multiplier=torch.from_numpy(multiplier).to(torch.int64),
-            shift=torch.from_numpy(shift).to(torch.int64),
+            multiplier=multiplier,
+            shift=shift,
+            zero_point=zero_of(output),
+            bounds=self.bounds,
         )
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
@@ -110,13 +112,17 @@ class QuantLayer(Operation):
             response = self.product(inputs[0], self.weight)
         else:
             gain = self.gain.to(self.weight.dtype).view(-1, *[1] * (self.weight.dim() - 1))
-            response = self.product(inputs[0], self._rounded_weight() * gain)
+            response = self.product(inputs[0], self._rounded(*self._quantised_weight()) * gain)
         if self.perturb is not None and self.arithmetic is Arithmetic.FAKE:
             response = self.perturb(response)
-        return response + self._per_channel(self.bias, response)
+        return response + self.per_channel(self.bias, response)
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = _StraightThrough.apply(inputs[0], self._rounded_weight(), self.bias, self)
+        numbers = self.integers()
+        if not torch.is_grad_enabled():
+            return self.reals(self.codes(inputs[0]), numbers, inputs[0].dtype)
+        weight = self._rounded(numbers.values, numbers.weight_scale, numbers.weight_zero)
+        result: torch.Tensor = IntegerLayer.apply(inputs[0], weight, self.bias, self, numbers)
         return result
 
     def response(self, x: torch.Tensor) -> torch.Tensor:
@@ -125,41 +131,76 @@ class QuantLayer(Operation):
         accumulator = self.accumulate(x, numbers) - numbers.bias
         return self.channels_first((accumulator.double() * numbers.scale).to(x.dtype))
 
-    def accumulate(self, x: torch.Tensor, numbers: LayerIntegers) -> torch.Tensor:
-        """Accumulators, integers [N, ..., O], of real input x on the source's grid."""
-        source = self.sources[0]
-        codes = source.codes(x.detach())
-        if self.table is None:
-            exact = self._exact_product(codes - int(source.zero_point), numbers)
-            return self.channels_last(exact).to(torch.int64) + numbers.bias
-        codes = self.channels_last(codes.to(torch.uint8)).contiguous()
-        index = numbers.values + self.table.offset
-        sums = self.table_product(codes, index, self.table.tensor()).to(torch.int64)
-        if self.operands is Operands.AFFINE:
-            ones = torch.ones_like(self.weight)
-            centred = self.channels_first(codes).to(self.weight.dtype) - int(source.zero_point)
-            box = self.channels_last(torch.round(self.product(centred, ones))).to(torch.int64)
-            sums -= numbers.weight_zero * (box + self.fan_in * int(source.zero_point))
-        return sums + (numbers.bias + numbers.constant)
+    def codes(self, x: torch.Tensor) -> torch.Tensor:
+        """Codes of a real input on the source's grid, uint8, channels last, contiguous."""
+        rows = self.channels_last(x.detach())
+        codes = in_parts(lambda part: self.sources[0].codes(part).to(torch.uint8), rows.flatten(0, -2))
+        return codes.contiguous().view(rows.shape)
 
-    def _exact_product(self, centred: torch.Tensor, numbers: LayerIntegers) -> torch.Tensor:
-        """Sums of exact products, in the cheapest float type that holds them all exactly."""
+    def reals(self, codes: torch.Tensor, numbers: LayerIntegers, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """The layer's real output [N, O, ...] from input codes, as the device computes it."""
+        sums, *boxes = self.sums(codes, numbers)
+
+        def finish(*part: torch.Tensor) -> torch.Tensor:
+            total, n = self._accumulators(numbers, *part), numbers
+            return self.output.reals(requantise(total, n.multiplier, n.shift, n.zero_point, n.bounds), dtype)
+
+        rows = [t.flatten(0, -2) for t in (sums, *boxes)]
+        # a sum's memory is free once it is read
+        into = rows[0].view(dtype) if rows[0].element_size() == dtype.itemsize else None
+        return self.channels_first(in_parts(finish, *rows, into=into).view(sums.shape))
+
+    def accumulate(self, x: torch.Tensor, numbers: LayerIntegers) -> torch.Tensor:
+        """Accumulators, int64 [N, ..., O], of real input x on the source's grid."""
+        return self._accumulators(numbers, *self.sums(self.codes(x), numbers))
+
+    def sums(self, codes: torch.Tensor, numbers: LayerIntegers) -> tuple[torch.Tensor, ...]:
+        """Sums [N, ..., O] of the products: int32 of the table, or float of the exact product.
+
+        With affine weights and a table also the sums of the centred codes, float [N, ..., groups].
+        """
+        if self.table is None or self.table_values is None:
+            return (in_parts(self._exact_sums(numbers), codes),)
+        sums = self.table_product(codes, numbers.values + self.table.offset, self.table_values)
+        if self.operands is not Operands.AFFINE:
+            return (sums,)
+        ones = torch.ones_like(self.weight[:: len(self.weight) // self.groups])
+        return sums, in_parts(lambda part: self._centred_product(part, ones), codes)
+
+    def _accumulators(self, numbers: LayerIntegers, sums: torch.Tensor, *boxes: torch.Tensor) -> torch.Tensor:
+        if self.table is None:
+            return sums.to(torch.int64) + numbers.bias
+        total = sums + (numbers.bias + numbers.constant)
+        for box in boxes:
+            codes = torch.round(box).to(torch.int64) + self.fan_in * zero_of(self.sources[0])
+            total -= numbers.weight_zero * codes.repeat_interleave(len(self.weight) // self.groups, -1)
+        return total
+
+    def _exact_sums(self, numbers: LayerIntegers) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Codes -> sums of exact products, in the cheapest float type that holds them all exactly."""
         weights = numbers.values - numbers.weight_zero.view(-1, *[1] * (self.weight.dim() - 1))
-        largest = 255.0 * float(weights.flatten(1).abs().sum(1).max())
-        dtype = torch.float32 if largest < FLOAT32_EXACT else torch.float64
-        return self.product(centred.to(dtype), weights.to(dtype))
+        if torch.compiler.is_compiling():  # a graph cannot choose by values
+            largest = 255.0 * self.fan_in * self.operands.highest
+        else:
+            largest = 255.0 * float(weights.flatten(1).abs().sum(1).max())
+        rounded = weights.to(torch.float32 if largest < FLOAT32_EXACT else torch.float64)
+        return lambda codes: self._centred_product(codes, rounded)
+
+    def _centred_product(self, codes: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        centred = self.channels_first(codes).to(weight.dtype) - zero_of(self.sources[0])
+        return self.channels_last(self.product(centred, weight))
 
     def _quantised_weight(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         floor = self.bias.detach().double().abs() / (self.gain * self.sources[0].scale) / LARGEST_BIAS
         return quantise_weight(self.weight, self.operands, floor.clamp(min=1e-12))
 
-    def _rounded_weight(self) -> torch.Tensor:
-        values, scale, zero = self._quantised_weight()
+    def _rounded(self, values: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+        """Real size of the integer weights, with a straight-through gradient."""
         shape = (-1, *[1] * (self.weight.dim() - 1))
         rounded = ((values - zero.view(shape)) * scale.view(shape)).to(self.weight.dtype)
         return self.weight + (rounded - self.weight).detach()
 
-    def _per_channel(self, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    def per_channel(self, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         return values.view(1, -1, *[1] * (like.dim() - 2))
 
     def channels_last(self, x: torch.Tensor) -> torch.Tensor:
@@ -169,6 +210,11 @@ class QuantLayer(Operation):
     def channels_first(self, x: torch.Tensor) -> torch.Tensor:
         """[N, H, W, C] -> [N, C, H, W]; [N, F] stays."""
         return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
+
+    @property
+    def groups(self) -> int:
+        """Independent parts of the channels."""
+        return 1
 
     @abstractmethod
     def product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -180,9 +226,9 @@ class QuantLayer(Operation):
 
     @abstractmethod
     def gradients(
-        self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Gradients of `product` for x and weight."""
+        self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, wanted: tuple[bool, bool] = (True, True)
+    ) -> Gradients:
+        """Gradients of `product` for x and weight, None where not wanted."""
 
 
 class QuantConv2d(QuantLayer):
@@ -194,79 +240,33 @@ class QuantConv2d(QuantLayer):
         source: Quantizer,
         output: Quantizer,
         parameters: tuple[torch.Tensor, torch.Tensor],
-        geometry: "ConvGeometry",
+        geometry: ConvGeometry,
     ) -> None:
         super().__init__(label, source, output, parameters)
         self.geometry = geometry
+
+    @property
+    def groups(self) -> int:
+        return self.geometry.groups
 
     def product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         g = self.geometry
         return F.conv2d(g.pad(x), weight, None, g.stride, g.symmetric_padding, g.dilation, g.groups)
 
     def table_product(self, codes: torch.Tensor, index: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        g = self.geometry
-        return table_conv2d(
-            codes,
-            index.permute(0, 2, 3, 1).contiguous(),
-            table,
-            stride=g.stride,
-            padding=g.padding,
-            dilation=g.dilation,
-            groups=g.groups,
-            pad_code=int(self.sources[0].zero_point),
-        )
+        g, last = self.geometry, index.permute(0, 2, 3, 1).contiguous()
+        pad_code = zero_of(self.sources[0])
+        return ops.table_conv2d(codes, last, table, g.stride, g.padding, g.dilation, g.groups, pad_code)
 
     def gradients(
-        self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, wanted: tuple[bool, bool] = (True, True)
+    ) -> Gradients:
         g = self.geometry
-        padded = g.pad(x)
+        moves = (g.stride, g.symmetric_padding, g.dilation, False, (0, 0), g.groups)
         into_x, into_weight, _ = torch.ops.aten.convolution_backward(
-            grad,
-            padded,
-            weight,
-            None,
-            g.stride,
-            g.symmetric_padding,
-            g.dilation,
-            False,
-            [0, 0],
-            g.groups,
-            [True, True, False],
+            grad, g.pad(x), weight, None, *moves, (*wanted, False)
         )
-        return g.unpad(into_x, x), into_weight
-
-
-@dataclass(frozen=True)
-class ConvGeometry:
-    """How a convolution moves; padding is (top, left, bottom, right), the rest (height, width)."""
-
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-
-    @property
-    def _symmetric(self) -> bool:
-        top, left, bottom, right = self.padding
-        return (top, left) == (bottom, right)
-
-    @property
-    def symmetric_padding(self) -> tuple[int, int]:
-        """The padding a convolution can do itself; (0, 0) where `pad` does it."""
-        return self.padding[:2] if self._symmetric else (0, 0)
-
-    def pad(self, x: torch.Tensor) -> torch.Tensor:
-        """x [N, C, H, W], padded here when the two sides differ."""
-        top, left, bottom, right = self.padding
-        return x if self._symmetric else F.pad(x, (left, right, top, bottom))
-
-    def unpad(self, grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """The gradient of `pad`."""
-        if self._symmetric:
-            return grad
-        top, left = self.padding[:2]
-        return grad[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+        return None if into_x is None else g.unpad(into_x, x), into_weight
 
 
 class QuantLinear(QuantLayer):
@@ -276,33 +276,9 @@ class QuantLinear(QuantLayer):
         return F.linear(x, weight)
 
     def table_product(self, codes: torch.Tensor, index: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return table_matmul(codes, index, table)
+        return ops.table_matmul(codes, index, table)
 
     def gradients(
-        self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor]:
-        return grad @ weight, grad.T @ x
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Integer forward, gradient of the real layer where the output is not clamped."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, layer: QuantLayer) -> torch.Tensor:
-        numbers = layer.integers()
-        low, high = layer.bounds
-        accumulator = layer.accumulate(x, numbers)
-        codes = requantise(accumulator, numbers.multiplier, numbers.shift, int(layer.output.zero_point), (low, high))
-        codes = layer.channels_first(codes)
-        ctx.save_for_backward(x, weight, (codes > low) & (codes < high))
-        ctx.layer = layer
-        return layer.output.reals(codes, x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor, None]:
-        x, weight, free = ctx.saved_tensors
-        layer: QuantLayer = ctx.layer
-        grad = grads[0] * free
-        gained = grad * layer._per_channel(layer.gain.to(grad.dtype), grad)
-        into_x, into_weight = layer.gradients(gained, x, weight)
-        return into_x, into_weight, grad.sum([d for d in range(grad.dim()) if d != 1]), None
+        self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, wanted: tuple[bool, bool] = (True, True)
+    ) -> Gradients:
+        return grad @ weight if wanted[0] else None, grad.T @ x if wanted[1] else None

@@ -8,12 +8,15 @@ Three arithmetics run the same network:
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
+from typing import cast
 
 import torch
 from torch import nn
 
+from approx.parts import in_parts
 from approx.quantizer import Quantizer
 
 
@@ -23,6 +26,16 @@ class Arithmetic(StrEnum):
     FLOAT = "float"
     FAKE = "fake"
     INTEGER = "integer"
+
+
+def zero_of(quantizer: Quantizer) -> int:
+    """The quantizer's zero point, as a number that a graph can hold too (PyTorch refuses to trace `int`)."""
+    return cast(int, quantizer.zero_point.item())
+
+
+def full_precision(device: str) -> AbstractContextManager[object]:
+    """Autocast off: lower precision would change the integers."""
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 class Operation(nn.Module):
@@ -61,9 +74,10 @@ class Operation(nn.Module):
         low, high = self.output.bounds
         if self.cap is None:
             return low, high
-        zero = int(self.output.zero_point)
+        zero = zero_of(self.output)
         if self.cap != float("inf"):
-            high = min(high, round(self.cap / float(self.output.scale)) + zero)
+            cap = torch.round(self.cap / self.output.scale).to(torch.int64) + zero
+            high = cast(int, cap.clamp(max=high).item())
         return zero, high
 
     def activate(self, values: torch.Tensor) -> torch.Tensor:
@@ -72,7 +86,8 @@ class Operation(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         if self.arithmetic is Arithmetic.INTEGER:
-            return self.integer(*inputs)
+            with full_precision(inputs[0].device.type):
+                return self.integer(*inputs)
         result = self.activate(self.real(*inputs))
         if self.arithmetic is Arithmetic.FAKE:
             return result if self.moves_only else self.output(result)
@@ -88,11 +103,12 @@ class Operation(nn.Module):
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The operation as the device computes it, on reals that lie on the grid, straight-through gradient."""
 
-    def straight_through(self, inputs: Sequence[torch.Tensor], codes: torch.Tensor) -> torch.Tensor:
-        """Reals of `codes`, with the gradient of the real operation where it is not clamped."""
-        values = self.output.reals(codes)
+    def straight_through(self, inputs: Sequence[torch.Tensor], codes: Callable[..., torch.Tensor]) -> torch.Tensor:
+        """Reals of `codes(*inputs)`, with the gradient of the real operation where it is not clamped."""
+        with torch.no_grad():
+            values = in_parts(lambda *parts: self.output.reals(codes(*parts)), *inputs)
         if not torch.is_grad_enabled():
             return values
-        low, high = ((b - int(self.output.zero_point)) * float(self.output.scale) for b in self.bounds)
+        low, high = ((b - zero_of(self.output)) * float(self.output.scale) for b in self.bounds)
         soft = self.real(*inputs).clamp(low, high)
         return soft + (values - soft).detach()

@@ -1,15 +1,16 @@
 """The operations of a quantised network that need no multiplier circuit: add, pools, pad, slice, concat, flatten."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from approx.operation import Operation
+from approx.kernels import ops
+from approx.operation import Operation, zero_of
 from approx.quantizer import Quantizer
-from approx.requantise import fixed_point, fixed_point_sum, requantise
+from approx.requantise import requantise
 
 
 class QuantInput(Operation):
@@ -22,7 +23,7 @@ class QuantInput(Operation):
         return inputs[0]
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.straight_through(inputs, self.output.codes(inputs[0].detach()))
+        return self.straight_through(inputs, self.output.codes)
 
 
 class QuantAdd(Operation):
@@ -30,17 +31,24 @@ class QuantAdd(Operation):
 
     def fixed_point(self) -> tuple[tuple[int, ...], int]:
         """Multipliers of the two terms and their common shift."""
-        return fixed_point_sum(tuple(float(s.scale) / float(self.output.scale) for s in self.sources))
+        multipliers, shift = self._factors()
+        return tuple(multipliers.tolist()), int(shift)
+
+    def _factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return ops.fixed_point_sum(torch.stack([s.scale for s in self.sources]) / self.output.scale)
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
         return inputs[0] + inputs[1]
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        multipliers, shift = self.fixed_point()
-        total = torch.tensor(1 << (shift - 1))
-        for x, source, multiplier in zip(inputs, self.sources, multipliers, strict=True):
-            total = total + (source.codes(x.detach()) - int(source.zero_point)).to(torch.int32) * multiplier
-        codes = ((total >> shift) + int(self.output.zero_point)).clamp_(*self.bounds)
+        multipliers, shift = self._factors()
+
+        def codes(*parts: torch.Tensor) -> torch.Tensor:
+            total = torch.ones_like(shift) << (shift - 1)
+            for x, source, multiplier in zip(parts, self.sources, multipliers, strict=True):
+                total = total + (source.codes(x) - zero_of(source)).to(torch.int32) * multiplier
+            return ((total >> shift) + zero_of(self.output)).clamp_(*self.bounds)
+
         return self.straight_through(inputs, codes)
 
 
@@ -82,20 +90,24 @@ class QuantAvgPool(Operation):
 
     def fixed_point(self) -> tuple[int, int]:
         """Multiplier and shift from the window's sum of codes to the output's codes."""
-        factor = float(self.sources[0].scale) / float(self.output.scale) / float(np.prod(self.window.kernel))
-        multiplier, shift = fixed_point(np.array([factor]))
-        return int(multiplier[0]), int(shift[0])
+        multiplier, shift = self._factors()
+        return int(multiplier), int(shift)
+
+    def _factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return ops.fixed_point(self.sources[0].scale / self.output.scale / math.prod(self.window.kernel))
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(self.window.pad(inputs[0], 0.0), self.window.kernel, self.window.stride)
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        source = self.sources[0]
-        centred = self.window.pad(source.codes(inputs[0].detach()) - int(source.zero_point), 0.0)
-        area = self.window.kernel[0] * self.window.kernel[1]
-        sums = torch.round(F.avg_pool2d(centred.double(), self.window.kernel, self.window.stride) * area)
-        multiplier, shift = (torch.tensor(v) for v in self.fixed_point())
-        codes = requantise(sums, multiplier, shift, int(self.output.zero_point), self.bounds)
+        source, factors = self.sources[0], self._factors()
+
+        def codes(x: torch.Tensor) -> torch.Tensor:
+            centred = self.window.pad(source.codes(x) - zero_of(source), 0.0)
+            means = F.avg_pool2d(centred.double(), self.window.kernel, self.window.stride)
+            sums = torch.round(means * math.prod(self.window.kernel))
+            return requantise(sums, *factors, zero_of(self.output), self.bounds)
+
         return self.straight_through(inputs, codes)
 
 
@@ -104,20 +116,26 @@ class QuantConcat(Operation):
 
     def fixed_point(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Multipliers and shifts, one per tensor."""
-        scales = np.array([float(s.scale) for s in self.sources]) / float(self.output.scale)
-        multiplier, shift = fixed_point(scales)
-        return tuple(int(m) for m in multiplier), tuple(int(s) for s in shift)
+        multiplier, shift = self._factors()
+        return tuple(multiplier.tolist()), tuple(shift.tolist())
+
+    def _factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return ops.fixed_point(torch.stack([s.scale for s in self.sources]) / self.output.scale)
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
         return torch.cat(inputs, 1)
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        parts = []
-        for x, source, multiplier, shift in zip(inputs, self.sources, *self.fixed_point(), strict=True):
-            centred = source.codes(x.detach()) - int(source.zero_point)
-            factor = torch.tensor(multiplier), torch.tensor(shift)
-            parts.append(requantise(centred, *factor, int(self.output.zero_point), self.bounds))
-        return self.straight_through(inputs, torch.cat(parts, 1))
+        factors = self._factors()
+
+        def codes(*parts: torch.Tensor) -> torch.Tensor:
+            rescaled = []
+            for x, source, multiplier, shift in zip(parts, self.sources, *factors, strict=True):
+                centred = source.codes(x) - zero_of(source)
+                rescaled.append(requantise(centred, multiplier, shift, zero_of(self.output), self.bounds))
+            return torch.cat(rescaled, 1)
+
+        return self.straight_through(inputs, codes)
 
 
 class _Move(Operation):
@@ -141,7 +159,7 @@ class QuantClamp(_Move):
         return inputs[0]
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        low, high = ((b - int(self.output.zero_point)) * float(self.output.scale) for b in self.bounds)
+        low, high = ((b - zero_of(self.output)) * float(self.output.scale) for b in self.bounds)
         return inputs[0].clamp(low, high)
 
 

@@ -84,15 +84,15 @@ class Quantizer(nn.Module):
     def codes(self, values: torch.Tensor) -> torch.Tensor:
         """Real values -> codes, as floats holding integers."""
         scaled = values / self.scale.to(values.dtype)
-        return torch.round(scaled).add_(int(self.zero_point)).clamp_(*self.bounds)
+        return torch.round(scaled).add_(self.zero_point.item()).clamp_(*self.bounds)
 
     def reals(self, codes: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Codes -> real values."""
-        return (codes - int(self.zero_point)).to(dtype).mul_(self.scale.to(dtype))
+        return (codes - self.zero_point.item()).to(dtype).mul_(self.scale.to(dtype))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Fake quantisation: rounds to the grid, gradient straight through inside the range."""
-        low, high = ((b - int(self.zero_point)) * float(self.scale) for b in self.bounds)
+        low, high = ((b - self.zero_point.item()) * float(self.scale) for b in self.bounds)
         inside = values.clamp(low, high)
         return inside + (self.reals(self.codes(values.detach())) - inside).detach()
 

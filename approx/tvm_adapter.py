@@ -26,6 +26,13 @@ TVM_FFI_VERSIONS = ("0.1.14.post0", "0.1.14.post1")
 _INSTALL = f"pip install apache-tvm=={TVM_VERSIONS[0]} apache-tvm-ffi=={TVM_FFI_VERSIONS[0]}"
 
 _X86_LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3", "DEFAULT": "x86-64-v2"}
+# features kernels make use of, by level: their names in /proc/cpuinfo and in LLVM
+_FEATURES = {
+    "x86-64-v4": {"avx512_vnni": "avx512vnni", "avx512vbmi": "avx512vbmi"},
+    "x86-64-v3": {"avx_vnni": "avxvnni"},
+    "aarch64": {"asimddp": "dotprod"},
+}
+_CPUINFO = Path("/proc/cpuinfo")
 _X86_MACHINES = ("x86_64", "amd64")
 _ARM_MACHINES = ("aarch64", "arm64")
 
@@ -110,8 +117,23 @@ def host_isa() -> str:
     return "aarch64" if machine in _ARM_MACHINES else machine
 
 
+@cache
+def _cpu_flags() -> frozenset[str]:
+    """Every feature the kernel of Linux reports; empty on other systems."""
+    return frozenset(_CPUINFO.read_text().split()) if _CPUINFO.exists() else frozenset()
+
+
+def host_features() -> tuple[str, ...]:
+    """Features of this machine beyond its level (`host_isa`) that kernels make use of, by their LLVM names.
+
+    "avx512vnni" and "avx512vbmi" with AVX-512, "avxvnni" with AVX2, "dotprod" with aarch64: integer dot products
+    and byte look-ups. Known on Linux only, from what the system reports; elsewhere none is assumed.
+    """
+    return tuple(name for flag, name in _FEATURES.get(host_isa(), {}).items() if flag in _cpu_flags())
+
+
 def isa_target(isa: str) -> Any:
-    """TVM target (LLVM) of an instruction set named as by `host_isa`.
+    """TVM target (LLVM) of an instruction set named as by `host_isa`, features appended as "x86-64-v3+avxvnni".
 
     Args:
         isa: "x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", or the machine name of this host.
@@ -121,12 +143,14 @@ def isa_target(isa: str) -> Any:
         ImportError: TVM cannot be used (`require_tvm`).
     """
     tvm = require_tvm()
+    isa, *features = isa.split("+")
+    extra = {"mattr": [f"+{feature}" for feature in features]} if features else {}
     if isa in _X86_LEVELS.values():
         foreign = {} if host_isa() in _X86_LEVELS.values() else {"mtriple": "x86_64-linux-gnu"}
-        return tvm.target.Target({"kind": "llvm", "mcpu": isa, **foreign})
+        return tvm.target.Target({"kind": "llvm", "mcpu": isa, **foreign, **extra})
     if isa == "aarch64":
         foreign = {} if host_isa() == "aarch64" else {"mtriple": "aarch64-linux-gnu"}
-        return tvm.target.Target({"kind": "llvm", "mcpu": "generic", **foreign})
+        return tvm.target.Target({"kind": "llvm", "mcpu": "generic", **foreign, **extra})
     if isa == host_isa():
         return tvm.target.Target({"kind": "llvm"})
     known = sorted({*_X86_LEVELS.values(), "aarch64", host_isa()})

@@ -5,8 +5,9 @@
 Times run from uint8 codes to int32 sums: argument checks, padding and building the row tables are inside.
 Codes look like activations after a ReLU (half of them near zero), weights are normal. "any table" holds
 random entries over all 16 bits; "15-bit rows" is an approximate 8-bit product of |weight| <= 127, whose rows
-can be added in pairs. For an AVX2-only machine set ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2: both
-sides then stay on AVX2.
+can be added in pairs. "exact low rank" is an array multiplier that leaves out the cells of its lowest columns:
+as many planes as columns, and one for the product. For an AVX2-only machine set ONEDNN_MAX_CPU_ISA=AVX2 and
+ATEN_CPU_CAPABILITY=avx2: both sides then stay on AVX2.
 """
 
 import argparse
@@ -22,7 +23,9 @@ import torch
 import torch.nn.functional as F
 
 from approx import tvm_adapter
-from approx.kernels import table_conv2d, table_matmul
+from approx.kernels import low_rank, table_conv2d, table_matmul
+from approx.kernels.dispatch import PATHS
+from approx.kernels.geometry import conv_geometry
 from benchmarks._report import Row, at_least, at_most, interleaved, publish
 
 LAYERS = {
@@ -35,6 +38,7 @@ LAYERS = {
 # (O >= 32, O = 16): times of fp32 to stay below, by instruction set and by whether rows can be paired
 GOALS = {("x86-64-v4", False): (1.4, 2.2), ("x86-64-v4", True): (1.15, 1.8)}
 AVX2_GOALS = (1.8, 2.1)
+LOW_RANK_GOALS = {1: 0.5, 2: 0.75, 3: 1.0}  # by planes; O >= 32, int8 dot products
 ZERO_POINT = 3
 
 
@@ -43,8 +47,19 @@ def tables() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     wide = torch.randint(-32768, 32768, (255, 256), generator=generator, dtype=torch.int32)
     weight, code = torch.arange(-127, 128)[:, None], torch.arange(256)
-    truncated = weight.sign() * ((weight.abs() * code) // 8 * 8 + 4)
-    return {"any table": wide, "15-bit rows": truncated.int()}
+    rounded = weight.sign() * ((weight.abs() * code) // 8 * 8 + 4)
+    return {"any table": wide, "15-bit rows": rounded.int()}
+
+
+def low_rank_table(planes: int) -> torch.Tensor:
+    """Layer table int32 [255, 256] of an array multiplier without the cells of its lowest planes - 1 columns."""
+    weight, code = torch.arange(-127, 128)[:, None], torch.arange(256)
+    columns = planes - 1
+    left_out = sum((weight.abs() & 1 << i) * (code & (1 << columns - i) - 1) for i in range(columns))
+    table = (weight * code - weight.sign() * left_out).int()
+    factors = low_rank.prepare(table)
+    assert factors is not None and factors.planes == planes
+    return table
 
 
 def operands(images: int, channels: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,22 +71,31 @@ def operands(images: int, channels: int, size: int) -> tuple[torch.Tensor, torch
     return codes, (weights.round().clamp(-127, 127) + 127).to(torch.int16)
 
 
+def cases() -> Iterator[tuple[str, torch.Tensor, tuple[float | None, float | None]]]:
+    """(name, table, (goal for O >= 32, goal for O = 16)) of the kernels that layers are timed on."""
+    isa = tvm_adapter.host_isa()
+    for name, table in tables().items():
+        yield f"{name}, {isa}", table, GOALS.get((isa, name == "15-bit rows"), AVX2_GOALS)
+    dot = "+".join((isa, *tvm_adapter.host_features()))
+    for planes, goal in LOW_RANK_GOALS.items():
+        goals = (goal if low_rank.dot_bits() == 8 else None, None)
+        yield f"exact low rank, {planes} plane{'s' * (planes > 1)}, {dot}", low_rank_table(planes), goals
+
+
 def layer_rows(rounds: int, threads: int) -> Iterator[Row]:
     """Ratio to fp32 of every layer and table, on the current number of threads."""
-    isa = tvm_adapter.host_isa()
     for layer, (images, channels, size) in LAYERS.items():
         codes, index = operands(images, channels, size)
         image = torch.randn(images, channels, size, size).to(memory_format=torch.channels_last)
         kernel = torch.randn(channels, channels, 3, 3).to(memory_format=torch.channels_last)
-        for name, table in tables().items():
-            goals = GOALS.get((isa, name == "15-bit rows"), AVX2_GOALS)
+        for name, table, goals in cases():
             result = interleaved(
                 partial(table_conv2d, codes, index, table, padding=(1, 1, 1, 1), pad_code=ZERO_POINT),
                 partial(F.conv2d, image, kernel, padding=1),
                 rounds,
             )
             yield at_most(
-                f"{layer} 3x3, {name}, {isa}, {threads} thread{'s' * (threads > 1)}",
+                f"{layer} 3x3, {name}, {threads} thread{'s' * (threads > 1)}",
                 result.ratio,
                 "x fp32",
                 goals[channels == 16],
@@ -148,19 +172,22 @@ def start_rows() -> Iterator[Row]:
 
 
 def check() -> None:
-    """Compares one image of every layer with an fp64 convolution; the exact product makes that possible.
+    """Compares one image of every layer, on every path, with an fp64 convolution: the table is the exact product.
 
     Raises:
         AssertionError: a kernel is wrong, so its time means nothing.
     """
-    table = (torch.arange(-127, 128)[:, None] * torch.arange(256)).int()
+    table = low_rank_table(1)
     for layer, (_, channels, size) in LAYERS.items():
         codes, index = operands(1, channels, size)
         padded = F.pad(codes.permute(0, 3, 1, 2).double(), (1, 1, 1, 1), value=ZERO_POINT)
         expected = F.conv2d(padded, index.permute(0, 3, 1, 2).double() - 127).permute(0, 2, 3, 1).int()
-        assert torch.equal(table_conv2d(codes, index, table, padding=(1, 1, 1, 1), pad_code=ZERO_POINT), expected), (
-            layer
-        )
+        shape = conv_geometry(codes, index, (1, 1), (1, 1, 1, 1), (1, 1), 1)
+        for path in PATHS:
+            prepared = path.prepare(table)
+            if prepared is not None:
+                result = path.kernel.conv2d(codes, index, prepared, shape, ZERO_POINT)
+                assert torch.equal(result, expected), f"{path.kernel.__name__}, {layer}"
 
 
 def main() -> None:

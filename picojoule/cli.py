@@ -15,6 +15,7 @@ import typer
 from picojoule.circuits.commands import JsonOption, LibraryOption
 from picojoule.circuits.commands import app as circuits
 from picojoule.errors import UserError, user_errors_exit
+from picojoule.kernel_commands import app as kernels
 
 INTERRUPTED = 130
 
@@ -27,6 +28,7 @@ app = typer.Typer(
     epilog="Begin with: picojoule demo",
 )
 app.add_typer(circuits, name="multipliers")
+app.add_typer(kernels, name="kernels")
 
 PlanOption = Annotated[Path | None, typer.Option(help="Pruning plan (JSON) to apply first.")]
 WeightsOption = Annotated[str | None, typer.Option(help='Weight file (.safetensors, .th, .pt), or "published".')]

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from approx import LayerKernel
 from deploy.energy import COMPONENTS, EnergyReport
 from deploy.targets.base import Artifact
 from picojoule.report.numbers import energy as pj
@@ -120,3 +121,15 @@ def print_artifact(artifact: Artifact, console: Console) -> None:
         table.add_row(f"{check.name}: {check.outcome}", check.detail)
     console.print(table)
     console.print(f"{artifact.folder}: {', '.join(artifact.files)}", soft_wrap=True)
+
+
+def print_kernels(rows: Sequence[LayerKernel], threads: int, console: Console) -> None:
+    """One line per layer: kernel, predicted and measured time, ratio to the float convolution."""
+    table = _table("", "layer", "batch -> channels", "circuit", "kernel", "predicted", "measured", "float", "ratio")
+    for row in rows:
+        predicted = "" if row.predicted_ms is None else f"{row.predicted_ms:.2f} ms"
+        times = predicted, f"{row.measured_ms:.2f} ms", f"{row.float_ms:.2f} ms"
+        table.add_row(row.layer, row.shape, row.circuit, row.path, *times, f"{row.measured_ms / row.float_ms:.2f}")
+    console.print(table)
+    ours, floats = sum(row.measured_ms for row in rows), sum(row.float_ms for row in rows)
+    console.print(f"together {ours:.1f} ms, {ours / floats:.2f} of float; {threads} threads, predictions for one")

@@ -1,19 +1,31 @@
 """Chooses the kernel of a table convolution or matrix product; every choice gives the same integers."""
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
+from typing import Any
 
 import torch
 
 from .. import tvm_adapter
-from . import gather, reference, row_table
+from . import gather, low_rank, reference, row_data, row_table
+from .analysis import MAX_PLANES
+from .factorisation import Factorisation
 from .geometry import ConvGeometry, conv_geometry
-from .row_data import ENTRY_MAX, RowData, prepare, row_span
+from .remembered import Remembered
+from .row_data import RowData
 
 # Measured on one Zen 5 core with AVX-512 (benchmarks/kernels.py); only their ratios matter.
 _BUILD_NS = 12.0  # builds the row table of one weight
 _ADD_NS = 0.012  # adds one product
 _GATHER_NS = 0.7  # looks one product up
+_DOT_NS = {8: 0.0024, 16: 0.0055}  # adds one product of a plane, in dot products of so many bits
+_PACK_NS = 0.8  # packs one weight of a plane
+_MAP_NS = 0.1  # maps one code of a plane: 0.03 with byte look-ups, 0.25 without
+_SUM_NS = 0.4  # adds g of one code
+_CALL_NS = 12_000.0  # calls one kernel, with what Python does for it
 
 
 def table_matmul(codes: torch.Tensor, weight_index: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
@@ -99,31 +111,74 @@ def table_conv2d(
 def _conv2d(
     codes: torch.Tensor, weight_index: torch.Tensor, table: torch.Tensor, shape: ConvGeometry, pad_code: int
 ) -> torch.Tensor:
-    if prefers_gather(shape):
-        return gather.conv2d(codes, weight_index, table, shape, pad_code)
-    data = _row_data(table)
-    if data is None:
-        return gather.conv2d(codes, weight_index, table, shape, pad_code)
-    return row_table.conv2d(codes, weight_index, data, shape, pad_code)
+    path, prepared = cheapest(table, shape)
+    return path.kernel.conv2d(codes, weight_index, prepared, shape, pad_code)
 
 
-def prefers_gather(shape: ConvGeometry) -> bool:
-    """Whether looking every product up is cheaper than building row tables: few positions, or depthwise."""
-    positions = shape.batch * shape.out_height * shape.out_width
-    gather_ns = positions * shape.outputs * shape.fan_in * _GATHER_NS
-    row_ns = row_table.padded_products(shape) * (_BUILD_NS + positions * _ADD_NS)
-    return gather_ns < row_ns
+def _gather_ns(shape: ConvGeometry, _: torch.Tensor | None = None) -> float:
+    return 2 * _CALL_NS + _positions(shape) * shape.outputs * shape.fan_in * _GATHER_NS
 
 
-def _row_data(table: torch.Tensor) -> RowData | None:
-    """The prepared table; None, with a warning that says why, if the row-table kernel cannot hold it."""
-    data = prepare(table)
-    if data is None:
+def _row_table_ns(shape: ConvGeometry, _: RowData | None = None) -> float:
+    products, calls = row_table.padded_products(shape), 4 + shape.groups
+    return calls * _CALL_NS + products * (_BUILD_NS + _positions(shape) * _ADD_NS)
+
+
+def _low_rank_ns(shape: ConvGeometry, factors: Factorisation) -> float:
+    products, calls = low_rank.padded_products(shape), 5 + shape.groups
+    codes = shape.batch * shape.padded_height * shape.padded_width * shape.channels
+    plane_ns = products * (_PACK_NS + _positions(shape) * _DOT_NS[low_rank.dot_bits()]) + codes * _MAP_NS
+    return calls * _CALL_NS + factors.planes * plane_ns + codes * _SUM_NS * bool(factors.g.any())
+
+
+def _positions(shape: ConvGeometry) -> int:
+    return shape.batch * shape.out_height * shape.out_width
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way to compute a layer.
+
+    Attributes:
+        kernel: the module whose `conv2d` does it.
+        prepare: makes what `conv2d` takes instead of the table; None for a table it cannot serve.
+        nanoseconds: predicted time, of a shape and what `prepare` made, on one thread.
+    """
+
+    kernel: ModuleType
+    prepare: Callable[[torch.Tensor], Any]
+    nanoseconds: Callable[[ConvGeometry, Any], float]
+
+
+PATHS = (
+    Path(gather, lambda table: table, _gather_ns),  # any table
+    Path(row_table, row_data.prepare, _row_table_ns),  # rows that span at most 65535
+    Path(low_rank, low_rank.prepare, _low_rank_ns),  # tables of few planes, on a machine with a dot product
+)
+
+
+@Remembered
+def _prepared(table: torch.Tensor) -> list[Any]:
+    """The table as every path takes it: one comparison a call finds all of them again."""
+    return [path.prepare(table) for path in PATHS]
+
+
+def cheapest(table: torch.Tensor, shape: ConvGeometry) -> tuple[Path, Any]:
+    """The path that is predicted to be fastest, and the table as that path takes it.
+
+    Args:
+        table: products, int32 [n_w, 256].
+        shape: the convolution's sizes.
+    """
+    usable = [(path, made) for path, made in zip(PATHS, _prepared(table), strict=True) if made is not None]
+    best = min(usable, key=lambda each: each[0].nanoseconds(shape, each[1]))
+    if best[0].kernel is gather and _row_table_ns(shape) < _gather_ns(shape):
         _warn_once(
             "a product table uses the gather kernel, many times slower: the row-table kernel expects rows "
-            f"that span at most {ENTRY_MAX}, got one that spans {row_span(table)}"
+            f"that span at most {row_data.ENTRY_MAX}, got one that spans {row_data.row_span(table)}, and the table has "
+            f"no exact factorisation of at most {MAX_PLANES} planes"
         )
-    return data
+    return best
 
 
 def _can_compile() -> bool:

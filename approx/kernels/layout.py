@@ -17,9 +17,13 @@ READ_AHEAD = 8  # bytes a kernel may read beyond the last code
 _COPY_BYTES = 1 << 26  # of padded codes at a time
 
 
-def image_chunks(shape: ConvGeometry) -> Iterator[tuple[int, int]]:
-    """(first image, images) of parts of the batch whose addresses fit 32 bits and whose padded copy stays
+def image_chunks(shape: ConvGeometry, copies: int | None = None) -> Iterator[tuple[int, int]]:
+    """(first image, images) of parts of the batch whose addresses fit 32 bits and whose padded copies stay
     small.
+
+    Args:
+        shape: the convolution's sizes.
+        copies: bytes that are kept for one padded code; by default 1 with padding, 0 without.
 
     Raises:
         ValueError: a single image is too large for 32-bit addresses.
@@ -31,7 +35,8 @@ def image_chunks(shape: ConvGeometry) -> Iterator[tuple[int, int]]:
             f"expected at most {INT32_MAX} bytes and outputs an image (32-bit addresses), got an image of "
             f"{image_bytes} padded bytes with {image_sums} outputs; split the image"
         )
-    limit = _COPY_BYTES if any(shape.padding) else INT32_MAX - READ_AHEAD
+    copies = any(shape.padding) if copies is None else copies
+    limit = _COPY_BYTES // copies if copies else INT32_MAX - READ_AHEAD
     images = max(1, min(limit // image_bytes, INT32_MAX // image_sums, shape.batch))
     for start in range(0, shape.batch, images):
         yield start, min(images, shape.batch - start)
@@ -66,6 +71,13 @@ def _positions(
     row = torch.arange(out_height, dtype=torch.int32)[:, None] * stride[0]
     column = torch.arange(out_width, dtype=torch.int32) * stride[1]
     return (((image + row) * width + column) * channels).flatten()
+
+
+def run_length(shape: ConvGeometry) -> int:
+    """Codes that lie side by side in the receptive field: a kernel row if possible, else a tap's channels."""
+    if shape.groups == 1 and (shape.dilation[1] == 1 or shape.kernel[1] == 1):
+        return shape.group_channels * shape.kernel[1]
+    return shape.group_channels
 
 
 def tap_offsets(shape: ConvGeometry, run: int, step: int) -> list[int]:

@@ -1,13 +1,10 @@
 """A layer table prepared for the row-table kernel: unsigned 16-bit entries and one offset per row."""
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
 
 ENTRY_MAX = 2**16 - 1
-_CACHED_TABLES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,31 +41,7 @@ def row_span(table: torch.Tensor) -> int:
 
 
 def prepare(table: torch.Tensor) -> RowData | None:
-    """Prepares an int32 [n_w, 256] table, or returns None where a row spans more than 65535.
-
-    The last 64 tables are remembered by place and compared entry for entry, so a table changed in place is
-    noticed.
-    """
-    key = (table.data_ptr(), len(table))
-    with _LOCK:
-        known = _KNOWN.get(key)
-        if known is not None and torch.equal(known[0], table):
-            _KNOWN.move_to_end(key)
-            return known[1]
-    data = _prepare(table)
-    with _LOCK:
-        _KNOWN[key] = (table.clone(), data)
-        _KNOWN.move_to_end(key)
-        while len(_KNOWN) > _CACHED_TABLES:
-            _KNOWN.popitem(last=False)
-    return data
-
-
-_LOCK = threading.Lock()
-_KNOWN: OrderedDict[tuple[int, int], tuple[torch.Tensor, RowData | None]] = OrderedDict()
-
-
-def _prepare(table: torch.Tensor) -> RowData | None:
+    """Prepares an int32 [n_w, 256] table, or returns None where a row spans more than 65535."""
     if row_span(table) > ENTRY_MAX:
         return None
     n_w = len(table)

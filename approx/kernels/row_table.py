@@ -61,7 +61,7 @@ def conv2d(
         ImportError: TVM cannot be used.
     """
     isa = tvm_adapter.host_isa()
-    run = _run_length(shape)
+    run = layout.run_length(shape)
     weight = _weight_matrix(weight_index, run, shape, data.padding_index)
     pair = data.pairs_fit(weight)
     blocks, k_block = block_sizes(isa, pair)
@@ -83,7 +83,7 @@ def conv2d(
 
 def padded_products(shape: ConvGeometry) -> int:
     """Products the kernel really adds for one position, with those of padded octets and channels."""
-    run = _run_length(shape)
+    run = layout.run_length(shape)
     octets = len(layout.tap_offsets(shape, run, _OCTET))
     octets += octets % 2
     return octets * _OCTET * shape.groups * _padded_outputs(shape)
@@ -94,13 +94,6 @@ def block_sizes(isa: str, pair: bool) -> tuple[tuple[int, ...], int]:
     if isa == "x86-64-v4":
         return (64, 32, 16), 16
     return ((16,), 16) if pair else ((32, 16), 8)
-
-
-def _run_length(shape: ConvGeometry) -> int:
-    """Codes that lie side by side in the receptive field: a kernel row if possible, else a tap's channels."""
-    if shape.groups == 1 and (shape.dilation[1] == 1 or shape.kernel[1] == 1):
-        return shape.group_channels * shape.kernel[1]
-    return shape.group_channels
 
 
 def _padded_outputs(shape: ConvGeometry) -> int:

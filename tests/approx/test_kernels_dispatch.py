@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from approx import tvm_adapter
-from approx.kernels import dispatch, gather, reference, row_table, table_conv2d, table_matmul
-from approx.kernels.geometry import conv_geometry
+from approx.kernels import dispatch, gather, low_rank, reference, row_data, row_table, table_conv2d, table_matmul
+from approx.kernels.factorisation import Factorisation
+from approx.kernels.geometry import ConvGeometry, conv_geometry
 
 PRODUCTS = (torch.arange(-127, 128)[:, None] * torch.arange(256)).int()
+RANDOM = torch.randint(-(2**15), 2**15, (255, 256), dtype=torch.int32, generator=torch.Generator().manual_seed(5))
 
 
 def _codes(*shape: int) -> torch.Tensor:
@@ -19,8 +21,9 @@ def _index(*shape: int) -> torch.Tensor:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_warnings() -> None:
+def _nothing_known() -> None:
     dispatch._warn_once.cache_clear()
+    dispatch._prepared.forget()
 
 
 def _spy(original, name: str, names: list[str]):
@@ -38,6 +41,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module, name in (
         (gather, "conv2d"),
         (row_table, "conv2d"),
+        (low_rank, "conv2d"),
         (reference, "table_conv2d"),
         (reference, "table_matmul"),
     ):
@@ -48,36 +52,56 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("codes", "index", "groups", "kernel"),
+    ("codes", "index", "groups", "table", "kernel"),
     [
-        ((8, 16, 16, 32), (32, 3, 3, 32), 1, "row_table"),
-        ((1, 4, 4, 16), (64, 3, 3, 16), 1, "gather"),  # few positions
-        ((2, 12, 12, 24), (24, 3, 3, 1), 24, "gather"),  # depthwise
+        ((8, 16, 16, 32), (32, 3, 3, 32), 1, RANDOM, "row_table"),
+        ((8, 16, 16, 32), (32, 3, 3, 32), 1, PRODUCTS, "low_rank"),
+        ((1, 4, 4, 16), (64, 3, 3, 16), 1, RANDOM, "gather"),  # few positions
+        ((1, 2, 2, 4), (16, 1, 1, 4), 1, PRODUCTS, "gather"),
+        ((2, 12, 12, 24), (24, 3, 3, 1), 24, RANDOM, "gather"),  # depthwise
     ],
 )
-def test_conv2d_chooses_and_equals(chosen: list[str], codes, index, groups, kernel) -> None:
+def test_conv2d_chooses_and_equals(chosen: list[str], codes, index, groups, table, kernel) -> None:
     x, w = _codes(*codes), _index(*index)
-    result = table_conv2d(x, w, PRODUCTS, padding=(1, 1, 1, 1), groups=groups, pad_code=4)
+    result = table_conv2d(x, w, table, padding=(1, 1, 1, 1), groups=groups, pad_code=4)
     assert chosen == [kernel]
-    expected = reference.table_conv2d(x, w, PRODUCTS, padding=(1, 1, 1, 1), groups=groups, pad_code=4)
+    expected = reference.table_conv2d(x, w, table, padding=(1, 1, 1, 1), groups=groups, pad_code=4)
     assert torch.equal(result, expected)
 
 
-@pytest.mark.parametrize(("positions", "kernel"), [(1, "gather"), (4096, "row_table")])
-def test_matmul_chooses_and_equals(chosen: list[str], positions: int, kernel: str) -> None:
+@pytest.mark.parametrize(
+    ("positions", "table", "kernel"),
+    [(1, PRODUCTS, "gather"), (4096, RANDOM, "row_table"), (4096, PRODUCTS, "low_rank")],
+)
+def test_matmul_chooses_and_equals(chosen: list[str], positions: int, table: torch.Tensor, kernel: str) -> None:
     x, w = _codes(positions, 50), _index(33, 50)
-    result = table_matmul(x, w, PRODUCTS)
+    result = table_matmul(x, w, table)
     assert chosen == [kernel]
-    assert torch.equal(result, x.int() @ (w.int() - 127).T)
+    assert torch.equal(result, reference.table_matmul(x, w, table))
 
 
 def test_wide_tables_take_the_gather_kernel_and_say_so_once(chosen: list[str]) -> None:
     x, w = _codes(8, 16, 16, 16), _index(32, 3, 3, 16)
-    with pytest.warns(UserWarning, match="at most 65535, got one that spans 97155"):
-        result = table_conv2d(x, w, PRODUCTS * 3, pad_code=0)
-    assert torch.equal(result, 3 * table_conv2d(x, w, PRODUCTS, pad_code=0))
-    table_conv2d(x, w, PRODUCTS * 3, pad_code=0)  # a second warning would be an error
+    with pytest.warns(UserWarning, match="at most 65535, got one that spans 19[0-9]{4}, and .* at most 5 planes"):
+        result = table_conv2d(x, w, RANDOM * 3, pad_code=0)
+    assert torch.equal(result, 3 * table_conv2d(x, w, RANDOM, pad_code=0))
+    table_conv2d(x, w, RANDOM * 3, pad_code=0)  # a second warning would be an error
     assert chosen == ["gather", "row_table", "gather"]
+
+
+def test_wide_tables_that_factorise_need_no_gather(chosen: list[str]) -> None:
+    x, w = _codes(8, 16, 16, 16), _index(32, 3, 3, 16)
+    result = table_conv2d(x, w, PRODUCTS * 300, pad_code=0)
+    assert torch.equal(result, 300 * table_conv2d(x, w, PRODUCTS, pad_code=0))
+    assert chosen == ["low_rank", "low_rank"]
+
+
+def test_without_a_dot_product_the_row_table_serves(chosen: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(low_rank, "_isa", lambda: "riscv64")
+    dispatch._prepared.forget()
+    x, w = _codes(8, 16, 16, 32), _index(32, 3, 3, 32)
+    assert torch.equal(table_conv2d(x, w, PRODUCTS, pad_code=0), reference.table_conv2d(x, w, PRODUCTS, pad_code=0))
+    assert chosen[0] == "row_table"
 
 
 def test_without_tvm_the_reference_runs_and_says_why(chosen: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,11 +203,37 @@ def test_the_bound_is_of_the_weights_used_not_of_the_table() -> None:
     assert table_matmul(_codes(1, 10), index, table).item() == 2**30
 
 
-def test_the_choice_follows_the_size() -> None:
-    def prefers(positions: int, channels: int, groups: int) -> bool:
-        codes = torch.empty(positions, 1, 1, channels, dtype=torch.uint8, device="meta")
-        index = torch.empty(channels, 1, 1, channels // groups, dtype=torch.int16, device="meta")
-        return dispatch.prefers_gather(conv_geometry(codes, index, (1, 1), (0, 0, 0, 0), (1, 1), groups))
+def _shape(positions: int, channels: int, groups: int = 1) -> ConvGeometry:
+    codes = torch.empty(positions, 1, 1, channels, dtype=torch.uint8, device="meta")
+    index = torch.empty(channels, 1, 1, channels // groups, dtype=torch.int16, device="meta")
+    return conv_geometry(codes, index, (1, 1), (0, 0, 0, 0), (1, 1), groups)
 
-    assert prefers(1, 64, 1) and not prefers(4096, 64, 1)
-    assert prefers(4096, 64, 64)
+
+@pytest.mark.parametrize(
+    ("shape", "kernel"),
+    [(_shape(1, 64), gather), (_shape(4096, 64), row_table), (_shape(4096, 64, 64), gather)],
+)
+def test_the_choice_follows_the_size(shape: ConvGeometry, kernel) -> None:
+    assert dispatch.cheapest(RANDOM, shape)[0].kernel is kernel
+
+
+@pytest.mark.parametrize(
+    ("isa", "planes"), [("x86-64-v4+avx512vnni", 4), ("x86-64-v4", 2), ("x86-64-v3+avxvnni", 4), ("x86-64-v3", 2)]
+)
+def test_more_planes_than_pay_take_the_row_table(monkeypatch: pytest.MonkeyPatch, isa: str, planes: int) -> None:
+    """The predicted crossing of the two paths on a large layer, by dot product."""
+    monkeypatch.setattr(low_rank, "_isa", lambda: isa)
+    zero = torch.zeros(255, dtype=torch.int32)
+
+    def low_rank_wins(count: int) -> bool:
+        factors = Factorisation(
+            zero,
+            torch.zeros(256, dtype=torch.int32),
+            torch.ones(count, dtype=torch.int32),
+            torch.ones(count, 255, dtype=torch.int8),
+            torch.ones(count, 256, dtype=torch.uint8),
+        )
+        monkeypatch.setattr(dispatch, "_prepared", lambda table: [table, row_data.prepare(table), factors])
+        return dispatch.cheapest(RANDOM, _shape(100_000, 256))[0].kernel is low_rank
+
+    assert [low_rank_wins(count) for count in (1, planes, 9)] == [True, True, False]

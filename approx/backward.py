@@ -1,0 +1,117 @@
+"""The gradient of a layer in INTEGER arithmetic: straight through, or by differences of the product table.
+
+Both treat rounding as the identity and stop where the output is clamped. Kept between forward and backward are the
+activation codes, one byte each: the real input is `scale * (code - zero_point)`, and is made again when needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from approx.difference_gradient import Planes
+from approx.layer_integers import LayerIntegers
+from approx.operands import Operands
+from approx.operation import full_precision, zero_of
+
+if TYPE_CHECKING:
+    from approx.layers import Gradients, QuantLayer
+
+
+class IntegerLayer(torch.autograd.Function):
+    """Integer forward; gradients for input, (rounded) weight and bias."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, layer: QuantLayer, numbers: LayerIntegers
+    ) -> torch.Tensor:
+        codes = layer.codes(x)
+        values = layer.reals(codes, numbers, x.dtype)
+        low, high = layer.output.reals(torch.tensor(numbers.bounds), x.dtype)
+        ctx.save_for_backward(codes, weight, (values > low) & (values < high))
+        ctx.layer, ctx.numbers = layer, numbers
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        codes, weight, free = ctx.saved_tensors
+        layer: QuantLayer = ctx.layer
+        wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        with full_precision(codes.device.type):
+            grad = grads[0] * free
+            gained = grad * layer.per_channel(layer.gain.to(grad.dtype), grad)
+            if layer.derivatives is None:
+                centred = layer.channels_first(codes).to(grad.dtype) - zero_of(layer.sources[0])
+                x = centred.mul_(layer.sources[0].scale.to(grad.dtype))
+                into_x, into_weight = layer.gradients(gained, x, weight, wanted)
+            else:
+                into_x, into_weight = difference_gradients(layer, ctx.numbers, gained, codes, wanted)
+            return into_x, into_weight, grad.sum([d for d in range(grad.dim()) if d != 1]), None, None
+
+
+def difference_gradients(
+    layer: QuantLayer, numbers: LayerIntegers, grad: torch.Tensor, codes: torch.Tensor, wanted: tuple[bool, bool]
+) -> Gradients:
+    """Gradients of the sum of table products, zero points included.
+
+    A product stands for the real s_x s_w (T[w, x] - z_w x - z_x w + z_x z_w), so that
+
+        d/dx = Σ grad s_w (dT/dx[w, x] - z_w)        d/dw = Σ grad s_x (dT/dw[w, x] - z_x)
+
+    Args:
+        layer: has a table and its derivatives.
+        numbers: its integers.
+        grad: of the response, gain included [N, O, ...].
+        codes: uint8, channels last.
+        wanted: which of the two.
+
+    Returns:
+        Gradients for the real input and the real weight, None where not wanted.
+    """
+    assert layer.table is not None and layer.derivatives is not None
+    along_code, along_weight = layer.derivatives
+    index, seen = numbers.values.long() + layer.table.offset, layer.channels_first(codes).int()
+    into_x = _for_input(layer, numbers, along_code, grad, index, seen) if wanted[0] else None
+    return into_x, _for_weight(layer, along_weight, grad, index, seen) if wanted[1] else None
+
+
+def _for_input(
+    layer: QuantLayer,
+    numbers: LayerIntegers,
+    planes: Planes,
+    grad: torch.Tensor,
+    index: torch.Tensor,
+    seen: torch.Tensor,
+) -> torch.Tensor:
+    channel = (-1, *[1] * (index.dim() - 1))
+    scale = numbers.weight_scale.to(grad.dtype).view(channel)
+    like = torch.empty_like(seen, dtype=grad.dtype)  # only its shape is read
+
+    def through(weight: torch.Tensor) -> torch.Tensor:
+        into_x, _ = layer.gradients(grad, like, weight * scale, (True, False))
+        assert into_x is not None
+        return into_x
+
+    total = torch.zeros_like(like)
+    if layer.operands is Operands.AFFINE:
+        total -= through(numbers.weight_zero.to(grad.dtype).view(channel).expand(index.shape))
+    for of_weight, of_code in zip(planes.of_weight, planes.of_code, strict=True):
+        total += through(of_weight[index]) * of_code[seen]
+    return total
+
+
+def _for_weight(
+    layer: QuantLayer, planes: Planes, grad: torch.Tensor, index: torch.Tensor, seen: torch.Tensor
+) -> torch.Tensor:
+    source = layer.sources[0]
+    zero = zero_of(source)
+    channel = (-1, *[1] * (index.dim() - 1))
+    everywhere = grad.transpose(0, 1).flatten(1).sum(1).view(channel)
+    total = -zero * everywhere.expand(index.shape)
+    for of_weight, of_code in zip(planes.of_weight, planes.of_code, strict=True):
+        # padding holds the zero point: what it adds is taken out, since `gradients` pads with zeros, and put back
+        _, into_weight = layer.gradients(grad, (of_code - of_code[zero])[seen], of_weight[index], (False, True))
+        assert into_weight is not None
+        total = total + of_weight[index] * (into_weight + of_code[zero] * everywhere)
+    return total * source.scale.to(grad.dtype)

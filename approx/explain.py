@@ -1,0 +1,103 @@
+"""Which kernel computes each layer of a network, how long it should take and how long it takes here."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from approx.kernels import dispatch
+from approx.kernels.geometry import ConvGeometry, conv_geometry
+from approx.layers import QuantConv2d, QuantLayer
+from approx.network import QuantisedNetwork
+from approx.operation import Arithmetic
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class LayerKernel:
+    """The kernel of one layer for one batch.
+
+    Attributes:
+        layer: name in the user's model.
+        circuit: name of its multiplier; "exact" where products are exact.
+        shape: "N x H x W x C -> O, kh x kw", batch first.
+        path: the kernel's module name; "exact" where torch's own convolution gives the integers.
+        predicted_ms: by the cost model, on one thread.
+        measured_ms: median of five runs, on torch's current number of threads.
+        float_ms: torch's float convolution of the same shape, the same way.
+    """
+
+    layer: str
+    circuit: str
+    shape: str
+    path: str
+    predicted_ms: float | None
+    measured_ms: float
+    float_ms: float
+
+
+def explain_kernels(network: QuantisedNetwork, images: torch.Tensor) -> list[LayerKernel]:
+    """Time every layer's sums of products on what it sees for a batch.
+
+    Args:
+        network: calibrated, circuits assigned.
+        images: one batch [N, C, H, W].
+
+    Raises:
+        ValueError: the network is not calibrated.
+    """
+    seen: dict[str, torch.Tensor] = {}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: seen.setdefault(name, inputs[0]))
+        for name, layer in network.layers().items()
+    ]
+    try:
+        with torch.no_grad(), network.using(Arithmetic.FAKE):
+            network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    with torch.no_grad():
+        return [_explained(name, layer, seen[name]) for name, layer in network.layers().items() if name in seen]
+
+
+def _explained(name: str, layer: QuantLayer, x: torch.Tensor) -> LayerKernel:
+    numbers, codes = layer.integers(), layer.codes(x)
+    float_ms = _median_ms(lambda: layer.product(x, layer.weight))
+    measured_ms = _median_ms(lambda: layer.sums(codes, numbers))
+    path, predicted_ms = "exact", None
+    if layer.table is not None and layer.table_values is not None:
+        geometry = _geometry(layer, codes, numbers.values)
+        chosen, prepared = dispatch.cheapest(layer.table_values, geometry)
+        path = chosen.kernel.__name__.rpartition(".")[2]
+        predicted_ms = 1e-6 * chosen.nanoseconds(geometry, prepared)
+    return LayerKernel(name, layer.circuit, _text(layer, codes), path, predicted_ms, measured_ms, float_ms)
+
+
+def _geometry(layer: QuantLayer, codes: torch.Tensor, values: torch.Tensor) -> ConvGeometry:
+    if isinstance(layer, QuantConv2d):
+        g = layer.geometry
+        return conv_geometry(codes, values.permute(0, 2, 3, 1), g.stride, g.padding, g.dilation, g.groups)
+    rows = codes.flatten(0, -2)
+    pixels, taps = rows.view(len(rows), 1, 1, -1), values.view(len(values), 1, 1, -1)
+    return conv_geometry(pixels, taps, (1, 1), (0, 0, 0, 0), (1, 1), 1)
+
+
+def _text(layer: QuantLayer, codes: torch.Tensor) -> str:
+    kernel = "" if codes.dim() == 2 else ", " + " x ".join(map(str, layer.weight.shape[2:]))
+    return f"{' x '.join(map(str, codes.shape))} -> {len(layer.weight)}{kernel}"
+
+
+def _median_ms(run: Callable[[], object]) -> float:
+    return 1e3 * statistics.median(_seconds(run))
+
+
+def _seconds(run: Callable[[], object]) -> Iterator[float]:
+    run()
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        run()
+        yield time.perf_counter() - start
