@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from multipliers.writers.verilog import write_verilog
-
 from multipliers import Library, Multiplier
 from multipliers.writers.c_header import write_c_header
 from multipliers.writers.memory_hex import write_memory_hex
+from multipliers.writers.verilog import write_verilog
 from picojoule.errors import UserError
 from picojoule.files import write_text
 
