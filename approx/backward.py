@@ -16,7 +16,7 @@ from approx.operands import Operands
 from approx.operation import full_precision, zero_of
 
 if TYPE_CHECKING:
-    from approx.layers import Gradients, QuantLayer
+    from approx.layer import Gradients, QuantLayer
 
 
 class IntegerLayer(torch.autograd.Function):
@@ -47,7 +47,7 @@ class IntegerLayer(torch.autograd.Function):
                 into_x, into_weight = layer.gradients(gained, x, weight, wanted)
             else:
                 into_x, into_weight = difference_gradients(layer, ctx.numbers, gained, codes, wanted)
-            return into_x, into_weight, grad.sum([d for d in range(grad.dim()) if d != 1]), None, None
+            return into_x, into_weight, layer.channels_last(grad).flatten(0, -2).sum(0), None, None
 
 
 def difference_gradients(
@@ -107,7 +107,7 @@ def _for_weight(
     source = layer.sources[0]
     zero = zero_of(source)
     channel = (-1, *[1] * (index.dim() - 1))
-    everywhere = grad.transpose(0, 1).flatten(1).sum(1).view(channel)
+    everywhere = layer.channels_last(grad).flatten(0, -2).sum(0).view(channel)
     total = -zero * everywhere.expand(index.shape)
     for of_weight, of_code in zip(planes.of_weight, planes.of_code, strict=True):
         # padding holds the zero point: what it adds is taken out, since `gradients` pads with zeros, and put back

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from approx.layers import QuantLayer
+from approx.layer import QuantLayer
 from approx.lowering import PREFIX, RULES, Lowering, Unsupported
 from approx.network import QuantisedNetwork
 from approx.operation import Arithmetic

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import fx
 
-from approx.layers import EXACT, QuantLayer
+from approx.layer import EXACT, QuantLayer
 from approx.network import QuantisedNetwork
 from approx.operands import Operands
 from approx.operation import Arithmetic
@@ -48,7 +48,7 @@ def _moments(layer: QuantLayer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     """Mean and std float64 [C] of the layer's response to x."""
     count, total, squares = 0, torch.zeros(len(layer.weight)).double(), torch.zeros(len(layer.weight)).double()
     for part in x.split(CHUNK):
-        response = layer.response(part).transpose(0, 1).flatten(1).double()  # [C, n * positions]
+        response = layer.channels_last(layer.response(part)).flatten(0, -2).T.double()  # [C, n * positions]
         count += response.shape[1]
         total += response.sum(1)
         squares += response.square().sum(1)

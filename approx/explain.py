@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
+from approx.convolution import QuantConv2d
 from approx.kernels import dispatch
 from approx.kernels.geometry import ConvGeometry, conv_geometry
-from approx.layers import QuantConv2d, QuantLayer
+from approx.layer import QuantLayer
 from approx.network import QuantisedNetwork
 from approx.operation import Arithmetic
 

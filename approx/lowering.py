@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from approx.layers import ConvGeometry, QuantConv2d, QuantLayer, QuantLinear
+from approx.conv_geometry import ConvGeometry
+from approx.convolution import QuantConv2d
+from approx.layer import QuantLayer
+from approx.linear import QuantLinear
 from approx.naming import layer_label, unique
 from approx.operation import Operation
 from approx.operations import (

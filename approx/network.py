@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 
 from approx.assignment import Assignment
-from approx.layers import EXACT, QuantLayer
+from approx.layer import EXACT, QuantLayer
 from approx.operands import Operands, layer_table
 from approx.operation import Arithmetic, Operation
 from approx.quantizer import Quantizer

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from approx.layers import QuantConv2d, QuantLayer
+from approx.layer import QuantLayer
 from approx.network import QuantisedNetwork
 from approx.operands import Operands
 from approx.operation import Arithmetic
@@ -141,16 +141,10 @@ class _Collector:
     def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         layer, x = self.layer, inputs[0]
         response = layer.product(x, layer.weight).double()
-        spatial = [d for d in range(response.dim()) if d != 1]
-        self.moments += torch.stack(
-            [
-                torch.ones(len(layer.weight)) * (response.numel() / response.shape[1]),
-                response.sum(spatial),
-                response.square().sum(spatial),
-            ]
-        )
-        self.positions = int(response[0, 0].numel())
-        self.patches.append(_sample_patches(layer, x, self.wanted, self.random))
+        rows = layer.channels_last(response).flatten(0, -2)
+        self.moments += torch.stack([torch.full((rows.shape[1],), float(len(rows))), rows.sum(0), rows.square().sum(0)])
+        self.positions = len(rows) // len(x)
+        self.patches.append(layer.receptive_fields(layer.codes(x), self.wanted, self.random))
 
     def finish(self, name: str, patches: int) -> LayerTrace:
         layer = self.layer
@@ -167,28 +161,6 @@ class _Collector:
             accumulator_std=float(overall.sqrt()),
             channel_std=variance.sqrt().numpy(),
         )
-
-
-def _sample_patches(layer: QuantLayer, x: torch.Tensor, count: int, random: torch.Generator) -> torch.Tensor:
-    """uint8 [G, count, K] receptive fields of random outputs of input x [N, C, H, W] or [N, F]."""
-    source = layer.sources[0]
-    codes = source.codes(x)
-    images = torch.randint(len(x), (count,), generator=random)
-    if not isinstance(layer, QuantConv2d):
-        return codes[images].to(torch.uint8)[None]
-    geometry = layer.geometry
-    top, left, bottom, right = geometry.padding
-    padded = torch.nn.functional.pad(codes, (left, right, top, bottom), value=float(source.zero_point))
-    kernel = layer.weight.shape[2:]
-    reach = [d * (k - 1) + 1 for d, k in zip(geometry.dilation, kernel, strict=True)]
-    grid = [(p - r) // s + 1 for p, r, s in zip(padded.shape[2:], reach, geometry.stride, strict=True)]
-    rows, columns = (
-        (torch.randint(size, (count,), generator=random) * stride)[:, None] + torch.arange(k) * dilation
-        for size, stride, k, dilation in zip(grid, geometry.stride, kernel, geometry.dilation, strict=True)
-    )
-    fields = padded[images[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # [count, kh, kw, C]
-    fields = fields.permute(3, 0, 1, 2).unflatten(0, (geometry.groups, -1))  # [G, C / G, count, kh, kw]
-    return fields.permute(0, 2, 1, 3, 4).flatten(2).to(torch.uint8)
 
 
 def save_traces(traces: Mapping[str, LayerTrace], path: Path | str) -> None:

@@ -9,7 +9,9 @@ from torch import fx
 
 from approx import QuantisedNetwork
 from approx.capture import INPUT
-from approx.layers import QuantConv2d, QuantLayer, QuantLinear
+from approx.convolution import QuantConv2d
+from approx.layer import QuantLayer
+from approx.linear import QuantLinear
 from approx.operation import Arithmetic, Operation
 from approx.operations import (
     QuantAdd,

@@ -9,7 +9,8 @@ from torch import nn
 
 from approx import LayerTable, Operands, QuantisedNetwork, quantise
 from approx import difference_gradient as rule
-from approx.layers import QuantConv2d, QuantLayer
+from approx.convolution import QuantConv2d
+from approx.layer import QuantLayer
 from approx.operation import zero_of
 
 CONVOLUTIONS = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from approx import Arithmetic, LayerTable, Operands, QuantisedNetwork, quantise
-from approx.layers import QuantConv2d
+from approx.convolution import QuantConv2d
 
 
 def network(conv: nn.Conv2d, size: int = 6, offset: float = 0.0) -> tuple[QuantisedNetwork, torch.Tensor]:

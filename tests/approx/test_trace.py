@@ -46,11 +46,9 @@ def test_patches_are_what_the_convolution_multiplies(network: QuantisedNetwork) 
 
 
 def trace_one(network: QuantisedNetwork, image: torch.Tensor) -> np.ndarray:
-    from approx.trace import _sample_patches
-
     layer = network.layers()["0"]
     real = layer.sources[0].reals(layer.sources[0].codes(image))
-    return _sample_patches(layer, real, 5, torch.Generator().manual_seed(0)).numpy()
+    return layer.receptive_fields(layer.codes(real), 5, torch.Generator().manual_seed(0)).numpy()
 
 
 def test_accumulator_moments_are_the_layer_s(network: QuantisedNetwork, images: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Convolution and linear layers whose products come from a circuit's table.
+"""`QuantLayer`: a layer whose products come from a circuit's table.
 
 The integer forward is what the device computes, entry for entry of the table; its gradient is in `approx.backward`.
 """
@@ -7,11 +7,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from approx.backward import IntegerLayer
-from approx.conv_geometry import ConvGeometry as ConvGeometry
 from approx.difference_gradient import check_half_window, derivative_planes
 from approx.kernels import ops
 from approx.layer_integers import LayerIntegers
@@ -28,7 +26,7 @@ Gradients = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
 class QuantLayer(Operation):
-    """A layer with weights. Abstract; `QuantConv2d` and `QuantLinear` are final.
+    """A layer with weights. Abstract; see `approx.convolution` and `approx.linear`.
 
     Attributes:
         weight: float [O, ...], batch normalisation folded.
@@ -36,9 +34,11 @@ class QuantLayer(Operation):
         gain: float64 [O], free correction of the circuit's mean slope; folded into requantisation.
         operands, table, circuit: how products are made; `table is None` is the exact product.
         half_window: gradient of INTEGER arithmetic; None is straight-through, see `use_gradient`.
+        channel_axis: of its real input and output.
         perturb: called on the real output [N, O, ...] before the bias, in FAKE arithmetic only.
     """
 
+    channel_axis = 1
     gain: torch.Tensor
 
     def __init__(
@@ -201,15 +201,16 @@ class QuantLayer(Operation):
         return self.weight + (rounded - self.weight).detach()
 
     def per_channel(self, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        return values.view(1, -1, *[1] * (like.dim() - 2))
+        """Values [O] in the shape that multiplies or adds to each channel of `like`."""
+        return values.view([-1 if d == self.channel_axis % like.dim() else 1 for d in range(like.dim())])
 
     def channels_last(self, x: torch.Tensor) -> torch.Tensor:
-        """[N, C, H, W] -> [N, H, W, C]; [N, F] stays."""
-        return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
+        """[N, C, H, W] -> [N, H, W, C]; a matrix product's [N, ..., F] stays."""
+        return x.movedim(self.channel_axis, -1)
 
     def channels_first(self, x: torch.Tensor) -> torch.Tensor:
-        """[N, H, W, C] -> [N, C, H, W]; [N, F] stays."""
-        return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
+        """[N, H, W, C] -> [N, C, H, W]; a matrix product's [N, ..., F] stays."""
+        return x.movedim(-1, self.channel_axis)
 
     @property
     def groups(self) -> int:
@@ -225,60 +226,14 @@ class QuantLayer(Operation):
         """Table products summed: codes uint8 [N, ..., C], index like the weight -> int32 [N, ..., O]."""
 
     @abstractmethod
+    def receptive_fields(self, codes: torch.Tensor, count: int, random: torch.Generator) -> torch.Tensor:
+        """What the circuit sees for random outputs: codes uint8 [N, ..., C] -> uint8 [groups, count, K].
+
+        Padding positions hold the zero point; K in the order of the flattened weight.
+        """
+
+    @abstractmethod
     def gradients(
         self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, wanted: tuple[bool, bool] = (True, True)
     ) -> Gradients:
         """Gradients of `product` for x and weight, None where not wanted."""
-
-
-class QuantConv2d(QuantLayer):
-    """Convolution. `padding` is (top, left, bottom, right)."""
-
-    def __init__(
-        self,
-        label: str,
-        source: Quantizer,
-        output: Quantizer,
-        parameters: tuple[torch.Tensor, torch.Tensor],
-        geometry: ConvGeometry,
-    ) -> None:
-        super().__init__(label, source, output, parameters)
-        self.geometry = geometry
-
-    @property
-    def groups(self) -> int:
-        return self.geometry.groups
-
-    def product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        g = self.geometry
-        return F.conv2d(g.pad(x), weight, None, g.stride, g.symmetric_padding, g.dilation, g.groups)
-
-    def table_product(self, codes: torch.Tensor, index: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        g, last = self.geometry, index.permute(0, 2, 3, 1).contiguous()
-        pad_code = zero_of(self.sources[0])
-        return ops.table_conv2d(codes, last, table, g.stride, g.padding, g.dilation, g.groups, pad_code)
-
-    def gradients(
-        self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, wanted: tuple[bool, bool] = (True, True)
-    ) -> Gradients:
-        g = self.geometry
-        moves = (g.stride, g.symmetric_padding, g.dilation, False, (0, 0), g.groups)
-        into_x, into_weight, _ = torch.ops.aten.convolution_backward(
-            grad, g.pad(x), weight, None, *moves, (*wanted, False)
-        )
-        return None if into_x is None else g.unpad(into_x, x), into_weight
-
-
-class QuantLinear(QuantLayer):
-    """Matrix product."""
-
-    def product(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, weight)
-
-    def table_product(self, codes: torch.Tensor, index: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return ops.table_matmul(codes, index, table)
-
-    def gradients(
-        self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, wanted: tuple[bool, bool] = (True, True)
-    ) -> Gradients:
-        return grad @ weight if wanted[0] else None, grad.T @ x if wanted[1] else None
