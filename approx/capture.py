@@ -1,6 +1,6 @@
 """From the user's module to a `QuantisedNetwork`: `torch.export`, one lowering rule per operation, BN folded.
 
-The table of rules (`approx.lowering.RULES`) is the list of what is supported. An operation without a rule is an
+The table of rules (`approx.rules.RULES`) is the list of what is supported. An operation without a rule is an
 error that names it; nothing is approximated by something else.
 """
 
@@ -15,11 +15,12 @@ import torch
 from torch import fx, nn
 
 from approx.layer import QuantLayer
-from approx.lowering import PREFIX, RULES, Lowering, Unsupported
+from approx.lowering import PREFIX, Lowering, Unsupported
 from approx.network import QuantisedNetwork
 from approx.operation import Arithmetic
 from approx.operations import QuantInput
 from approx.quantizer import Quantizer
+from approx.rules import RULES
 
 INPUT = "@input"  # no layer of a user can be called so
 

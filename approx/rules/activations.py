@@ -1,0 +1,42 @@
+"""Activation functions that bound their input."""
+
+import math
+
+from torch import fx
+
+from approx.layer import QuantLayer
+from approx.lowering import Lowering, Unsupported, arguments
+from approx.operations import QuantAdd, QuantAvgPool, QuantClamp
+
+
+def _bounded(low: Lowering, node: fx.Node, x: fx.Node, cap: float) -> None:
+    """Fuses a ReLU into its producer where nothing else reads the producer, else bounds the codes."""
+    producer = low.operation(x)
+    fusable = isinstance(producer, QuantLayer | QuantAdd | QuantAvgPool) and producer.cap is None
+    if fusable and low.sole_reader(x):
+        producer.cap = cap
+        low.alias(node, x)
+    else:
+        low.add(node, QuantClamp(node.name, low.source(x), cap), [x])
+
+
+def relu(low: Lowering, node: fx.Node) -> None:
+    """Fused into its producer where it can be."""
+    _bounded(low, node, arguments(node)["self"], math.inf)
+
+
+def hardtanh(low: Lowering, node: fx.Node) -> None:
+    """ReLU6 and its like."""
+    a = arguments(node)
+    if a["min_val"] != 0:
+        raise Unsupported(f"its lower bound is {a['min_val']}, only 0 (ReLU6-like) is")
+    _bounded(low, node, a["self"], float(a["max_val"]))
+
+
+RULES = {
+    "relu.default": relu,
+    "relu_.default": relu,
+    "relu6.default": lambda low, node: _bounded(low, node, arguments(node)["self"], 6.0),
+    "hardtanh.default": hardtanh,
+    "hardtanh_.default": hardtanh,
+}
