@@ -25,7 +25,7 @@ class LayerKernel:
         layer: name in the user's model.
         circuit: name of its multiplier; "exact" where products are exact.
         shape: "N x H x W x C -> O, kh x kw", batch first.
-        path: the kernel's module name; "exact" where torch's own convolution gives the integers.
+        path: the kernel's module name.
         predicted_ms: by the cost model, on one thread.
         measured_ms: median of five runs, on torch's current number of threads.
         float_ms: torch's float convolution of the same shape, the same way.
@@ -35,7 +35,7 @@ class LayerKernel:
     circuit: str
     shape: str
     path: str
-    predicted_ms: float | None
+    predicted_ms: float
     measured_ms: float
     float_ms: float
 
@@ -69,12 +69,10 @@ def _explained(name: str, layer: QuantLayer, x: torch.Tensor) -> LayerKernel:
     numbers, codes = layer.integers(), layer.codes(x)
     float_ms = _median_ms(lambda: layer.product(x, layer.weight))
     measured_ms = _median_ms(lambda: layer.sums(codes, numbers))
-    path, predicted_ms = "exact", None
-    if layer.table is not None and layer.table_values is not None:
-        geometry = _geometry(layer, codes, numbers.values)
-        chosen, prepared = dispatch.cheapest(layer.table_values, geometry)
-        path = chosen.kernel.__name__.rpartition(".")[2]
-        predicted_ms = 1e-6 * chosen.nanoseconds(geometry, prepared)
+    geometry = _geometry(layer, codes, numbers.values)
+    chosen, prepared = dispatch.cheapest(layer.products, geometry)
+    path = chosen.kernel.__name__.rpartition(".")[2]
+    predicted_ms = 1e-6 * chosen.nanoseconds(geometry, prepared)
     return LayerKernel(name, layer.circuit, _text(layer, codes), path, predicted_ms, measured_ms, float_ms)
 
 

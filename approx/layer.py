@@ -11,9 +11,9 @@ from torch import nn
 
 from approx.backward import IntegerLayer
 from approx.difference_gradient import check_half_window, derivative_planes
-from approx.kernels import ops
+from approx.kernels import ops, pointwise
 from approx.layer_integers import LayerIntegers
-from approx.operands import LayerTable, Operands
+from approx.operands import LayerTable, Operands, exact_table
 from approx.operation import Arithmetic, Operation, zero_of
 from approx.parts import in_parts
 from approx.quantizer import Quantizer, quantise_weight
@@ -21,7 +21,7 @@ from approx.requantise import requantise
 
 EXACT = "exact"
 LARGEST_BIAS = 2.0**27
-FLOAT32_EXACT = 2.0**24
+_CODES = torch.arange(256, dtype=torch.int32)[None]  # a table whose products are the codes themselves
 Gradients = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
@@ -33,6 +33,7 @@ class QuantLayer(Operation):
         bias: float [O].
         gain: float64 [O], free correction of the circuit's mean slope; folded into requantisation.
         operands, table, circuit: how products are made; `table is None` is the exact product.
+        products: the table's values, also of the exact product, int32 [n_w, 256].
         half_window: gradient of INTEGER arithmetic; None is straight-through, see `use_gradient`.
         channel_axis: of its real input and output.
         perturb: called on the real output [N, O, ...] before the bias, in FAKE arithmetic only.
@@ -57,7 +58,7 @@ class QuantLayer(Operation):
         """Make products with this table (None: exactly), the weights coded as `operands`."""
         self.circuit, self.operands = circuit, operands
         self.table = None if table is None or table.exact else table
-        self.table_values = None if self.table is None else self.table.tensor()  # at hand, so that a graph takes it in
+        self.products = (self.table or exact_table(operands)).tensor()  # at hand, so that a graph takes it in
         self.use_gradient(self.half_window)
 
     def use_gradient(self, half_window: int | None) -> None:
@@ -133,62 +134,47 @@ class QuantLayer(Operation):
 
     def codes(self, x: torch.Tensor) -> torch.Tensor:
         """Codes of a real input on the source's grid, uint8, channels last, contiguous."""
-        rows = self.channels_last(x.detach())
-        codes = in_parts(lambda part: self.sources[0].codes(part).to(torch.uint8), rows.flatten(0, -2))
+        rows, source = self.channels_last(x.detach()), self.sources[0]
+        if pointwise.usable(rows):
+            return pointwise.codes(rows.contiguous(), source.grid)
+        codes = in_parts(lambda part: source.codes(part).to(torch.uint8), rows.flatten(0, -2))
         return codes.contiguous().view(rows.shape)
 
     def reals(self, codes: torch.Tensor, numbers: LayerIntegers, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """The layer's real output [N, O, ...] from input codes, as the device computes it."""
         sums, *boxes = self.sums(codes, numbers)
+        n, scale = numbers, self.output.grid[0]
+        if dtype == torch.float32 and pointwise.usable(sums):
+            affine = (boxes[0], n.weight_zero) if boxes else None
+            grid = scale, n.zero_point, n.bounds
+            return self.channels_first(
+                pointwise.requantise(sums, n.bias + n.constant, (n.multiplier, n.shift), grid, affine)
+            )
 
         def finish(*part: torch.Tensor) -> torch.Tensor:
-            total, n = self._accumulators(numbers, *part), numbers
+            total = self._accumulators(n, *part)
             return self.output.reals(requantise(total, n.multiplier, n.shift, n.zero_point, n.bounds), dtype)
 
         rows = [t.flatten(0, -2) for t in (sums, *boxes)]
-        # a sum's memory is free once it is read
-        into = rows[0].view(dtype) if rows[0].element_size() == dtype.itemsize else None
-        return self.channels_first(in_parts(finish, *rows, into=into).view(sums.shape))
+        return self.channels_first(in_parts(finish, *rows).view(sums.shape))
 
     def accumulate(self, x: torch.Tensor, numbers: LayerIntegers) -> torch.Tensor:
         """Accumulators, int64 [N, ..., O], of real input x on the source's grid."""
         return self._accumulators(numbers, *self.sums(self.codes(x), numbers))
 
     def sums(self, codes: torch.Tensor, numbers: LayerIntegers) -> tuple[torch.Tensor, ...]:
-        """Sums [N, ..., O] of the products: int32 of the table, or float of the exact product.
-
-        With affine weights and a table also the sums of the centred codes, float [N, ..., groups].
-        """
-        if self.table is None or self.table_values is None:
-            return (in_parts(self._exact_sums(numbers), codes),)
-        sums = self.table_product(codes, numbers.values + self.table.offset, self.table_values)
+        """Sums of the products, int32 [N, ..., O]; with affine weights also of the codes, int32 [N, ..., groups]."""
+        index = numbers.values - self.operands.lowest
+        sums = self.table_product(codes, index, self.products)
         if self.operands is not Operands.AFFINE:
             return (sums,)
-        ones = torch.ones_like(self.weight[:: len(self.weight) // self.groups])
-        return sums, in_parts(lambda part: self._centred_product(part, ones), codes)
+        return sums, self.table_product(codes, torch.zeros_like(index[: self.groups]), _CODES)
 
     def _accumulators(self, numbers: LayerIntegers, sums: torch.Tensor, *boxes: torch.Tensor) -> torch.Tensor:
-        if self.table is None:
-            return sums.to(torch.int64) + numbers.bias
         total = sums + (numbers.bias + numbers.constant)
         for box in boxes:
-            codes = torch.round(box).to(torch.int64) + self.fan_in * zero_of(self.sources[0])
-            total -= numbers.weight_zero * codes.repeat_interleave(len(self.weight) // self.groups, -1)
+            total -= numbers.weight_zero * box.repeat_interleave(len(self.weight) // self.groups, -1)
         return total
-
-    def _exact_sums(self, numbers: LayerIntegers) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Codes -> sums of exact products, in the cheapest float type that holds them all exactly."""
-        weights = numbers.values - numbers.weight_zero.view(-1, *[1] * (self.weight.dim() - 1))
-        if torch.compiler.is_compiling():  # a graph cannot choose by values
-            largest = 255.0 * self.fan_in * self.operands.highest
-        else:
-            largest = 255.0 * float(weights.flatten(1).abs().sum(1).max())
-        rounded = weights.to(torch.float32 if largest < FLOAT32_EXACT else torch.float64)
-        return lambda codes: self._centred_product(codes, rounded)
-
-    def _centred_product(self, codes: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        centred = self.channels_first(codes).to(weight.dtype) - zero_of(self.sources[0])
-        return self.channels_last(self.product(centred, weight))
 
     def _quantised_weight(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         floor = self.bias.detach().double().abs() / (self.gain * self.sources[0].scale) / LARGEST_BIAS

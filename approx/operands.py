@@ -7,7 +7,7 @@ operand order into one table that is the truth for every kernel, error model and
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,15 @@ class LayerTable:
     def tensor(self) -> torch.Tensor:
         """The values as a torch tensor [n_w, 256] that shares their memory; not to be written."""
         return _tensor(self)
+
+
+@cache
+def exact_table(operands: Operands) -> LayerTable:
+    """The layer table of exact products."""
+    weights = np.arange(operands.lowest, operands.highest + 1, dtype=np.int32)
+    values = np.multiply.outer(weights, np.arange(256, dtype=np.int32))
+    values.flags.writeable = False
+    return LayerTable(values, -operands.lowest)
 
 
 @lru_cache(maxsize=512)

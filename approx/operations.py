@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from approx.kernels import ops
+from approx.kernels import ops, pointwise
 from approx.operation import Operation, zero_of
+from approx.parts import in_parts
 from approx.quantizer import Quantizer
 from approx.requantise import requantise
 
@@ -41,15 +43,49 @@ class QuantAdd(Operation):
         return inputs[0] + inputs[1]
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        multipliers, shift = self._factors()
+        if not torch.is_grad_enabled():
+            return self.reals(*inputs)
+        result: torch.Tensor = IntegerSum.apply(*inputs, self)
+        return result
 
-        def codes(*parts: torch.Tensor) -> torch.Tensor:
+    def reals(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The sum of two reals on their grids, as the device computes it."""
+        multipliers, shift = self._factors()
+        if pointwise.usable(*inputs):
+            left, right = (x.contiguous(memory_format=_dense(x)) for x in inputs)
+            scale, zero, _ = self.output.grid
+            grids = self.sources[0].grid, self.sources[1].grid
+            factors = tuple(multipliers.tolist()), int(shift)
+            return pointwise.add((left, right), grids, factors, (scale, zero, self.bounds))
+
+        def sums(*parts: torch.Tensor) -> torch.Tensor:
             total = torch.ones_like(shift) << (shift - 1)
             for x, source, multiplier in zip(parts, self.sources, multipliers, strict=True):
                 total = total + (source.codes(x) - zero_of(source)).to(torch.int32) * multiplier
-            return ((total >> shift) + zero_of(self.output)).clamp_(*self.bounds)
+            return self.output.reals(((total >> shift) + zero_of(self.output)).clamp_(*self.bounds))
 
-        return self.straight_through(inputs, codes)
+        return in_parts(sums, *inputs)
+
+
+def _dense(x: torch.Tensor) -> torch.memory_format:
+    return torch.channels_last if x.dim() == 4 else torch.contiguous_format
+
+
+class IntegerSum(torch.autograd.Function):
+    """Integer forward of `QuantAdd`; the gradient of both terms is the sum's where it is not clamped."""
+
+    @staticmethod
+    def forward(ctx: Any, left: torch.Tensor, right: torch.Tensor, operation: QuantAdd) -> torch.Tensor:
+        values = operation.reals(left, right)
+        low, high = operation.output.reals(torch.tensor(operation.bounds), values.dtype)
+        ctx.save_for_backward((values > low) & (values < high))
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (free,) = ctx.saved_tensors
+        into = grads[0] * free
+        return into, into, None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ Activation ranges are calibrated: an observer keeps extremes and a random sample
 data, and `Quantizer.calibrate` picks the clipping with the least mean squared error on that sample.
 """
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -36,6 +38,11 @@ class Quantizer(nn.Module):
     def bounds(self) -> tuple[int, int]:
         """Smallest and largest code."""
         return (0, 255) if self.bits == 8 else (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1)
+
+    @property
+    def grid(self) -> tuple[float, int, tuple[int, int]]:
+        """Scale, zero point and bounds."""
+        return self.scale.item(), cast(int, self.zero_point.item()), self.bounds
 
     @property
     def calibrated(self) -> bool:

@@ -127,8 +127,7 @@ def print_kernels(rows: Sequence[LayerKernel], threads: int, console: Console) -
     """One line per layer: kernel, predicted and measured time, ratio to the float convolution."""
     table = _table("", "layer", "batch -> channels", "circuit", "kernel", "predicted", "measured", "float", "ratio")
     for row in rows:
-        predicted = "" if row.predicted_ms is None else f"{row.predicted_ms:.2f} ms"
-        times = predicted, f"{row.measured_ms:.2f} ms", f"{row.float_ms:.2f} ms"
+        times = f"{row.predicted_ms:.2f} ms", f"{row.measured_ms:.2f} ms", f"{row.float_ms:.2f} ms"
         table.add_row(row.layer, row.shape, row.circuit, row.path, *times, f"{row.measured_ms / row.float_ms:.2f}")
     console.print(table)
     ours, floats = sum(row.measured_ms for row in rows), sum(row.float_ms for row in rows)

@@ -1,0 +1,110 @@
+"""Compiled steps between the sums of products: codes of reals, requantisation, the sum of two activations.
+
+They take tensors as they lie in memory (`pointwise_script.py` says what each step computes), and only where
+`usable` says so: elsewhere the caller's own torch operations give the same numbers, more slowly.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import tvm_adapter
+from . import pointwise_script
+from .compiled import compiled
+from .parallel import run_parallel
+from .pointwise_script import PointwiseClass, pointwise_kernel
+
+_SCRIPT = Path(pointwise_script.__file__)
+_PART = 1 << 17  # elements of one kernel call, where there are threads to share them
+Grid = tuple[float, int, tuple[int, int]]
+"""Scale, zero point and (lowest, highest) code of a quantizer."""
+
+
+def usable(*tensors: torch.Tensor) -> bool:
+    """Whether compiled steps can take these tensors: eager float32 or int32 on a CPU, and TVM at hand."""
+    return (
+        not torch.compiler.is_compiling()
+        and all(t.device.type == "cpu" and t.dtype in (torch.float32, torch.int32) for t in tensors)
+        and tvm_adapter.tvm_problem() is None
+    )
+
+
+def codes(values: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Codes uint8 of float32 reals, any contiguous shape: clamp(round(values / scale) + zero)."""
+    out = torch.empty(values.shape, dtype=torch.uint8)
+    scale, zero, bounds = grid
+    _run("codes", values.numel(), 1, values.view(-1), out.view(-1), scale, float(zero), *map(float, bounds))
+    return out
+
+
+def requantise(
+    sums: torch.Tensor,
+    addend: torch.Tensor,
+    factor: tuple[torch.Tensor, torch.Tensor],
+    grid: Grid,
+    affine: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Sums of products to reals on the output's grid, in the memory of the sums.
+
+    Args:
+        sums: int32 [..., C], contiguous; overwritten.
+        addend: int64 [C], added first.
+        factor: multiplier and shift, int64 [C] (`approx.requantise.fixed_point`).
+        grid: of the output.
+        affine: sums of the codes int32 [..., G] and zero points of the weights int64 [C], whose product is taken off.
+
+    Returns:
+        float32 [..., C].
+    """
+    channels = sums.shape[-1]
+    multiplier, shift = factor
+    scale, zero, (low, high) = grid
+    vectors = [addend, multiplier, torch.ones_like(shift) << (shift - 1), shift]
+    tail = scale, zero, low, high
+    if affine is None:
+        rows = sums.view(-1, channels)
+        _run("requantise", len(rows), channels, rows, *vectors, *tail)
+    else:
+        box, weight_zero = affine
+        groups = box.shape[-1]
+        blocks = [v.view(groups, -1) for v in (weight_zero, *vectors)]
+        rows = sums.view(-1, groups, channels // groups)
+        _run("requantise_affine", len(rows), channels, rows, box.view(-1, groups), *blocks, *tail)
+    return sums.view(torch.float32)
+
+
+def add(
+    terms: tuple[torch.Tensor, torch.Tensor], grids: tuple[Grid, Grid], factors: tuple[tuple[int, ...], int], grid: Grid
+) -> torch.Tensor:
+    """Sum of two activations as reals on the output's grid.
+
+    Args:
+        terms: float32 reals on their grids, of one shape, dense and laid out alike.
+        grids: theirs.
+        factors: multipliers of the terms and their shift (`approx.requantise.fixed_point_sum`).
+        grid: of the output.
+    """
+    left, right = terms
+    out = torch.empty_like(left)
+    multipliers, shift = factors
+    sides = [
+        number
+        for (scale, zero, bounds), multiplier in zip(grids, multipliers, strict=True)
+        for number in (scale, float(zero), *map(float, bounds), multiplier)
+    ]
+    scale, zero, bounds = grid
+    flat = [t.as_strided((t.numel(),), (1,), t.storage_offset()) for t in (left, right, out)]
+    _run("add", left.numel(), 1, *flat, *sides, shift, scale, zero, *bounds)
+    return out
+
+
+def _run(step: str, rows: int, width: int, *operands: Any) -> None:
+    """Runs a step on all rows, in parts on as many threads as torch uses."""
+    if not rows:
+        return
+    size = rows if torch.get_num_threads() == 1 else max(1, _PART // width)
+    kernel = PointwiseClass(tvm_adapter.host_isa(), step)
+    function = compiled(kernel, kernel.name, kernel.isa, pointwise_kernel, _SCRIPT)
+    run_parallel([partial(function, *operands, first, min(first + size, rows)) for first in range(0, rows, size)])
