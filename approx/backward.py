@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from approx.clamping import inside, masked
 from approx.difference_gradient import Planes
 from approx.layer_integers import LayerIntegers
 from approx.operands import Operands
@@ -28,8 +29,7 @@ class IntegerLayer(torch.autograd.Function):
     ) -> torch.Tensor:
         codes = layer.codes(x)
         values = layer.reals(codes, numbers, x.dtype)
-        low, high = layer.output.reals(torch.tensor(numbers.bounds), x.dtype)
-        ctx.save_for_backward(codes, weight, (values > low) & (values < high))
+        ctx.save_for_backward(codes, weight, inside(values, layer.output, numbers.bounds))
         ctx.layer, ctx.numbers = layer, numbers
         return values
 
@@ -39,13 +39,14 @@ class IntegerLayer(torch.autograd.Function):
         layer: QuantLayer = ctx.layer
         wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         with full_precision(codes.device.type):
-            grad = grads[0] * free
-            gained = grad * layer.per_channel(layer.gain.to(grad.dtype), grad)
+            grad = masked(grads[0], free)
             if layer.derivatives is None:
-                centred = layer.channels_first(codes).to(grad.dtype) - zero_of(layer.sources[0])
-                x = centred.mul_(layer.sources[0].scale.to(grad.dtype))
-                into_x, into_weight = layer.gradients(gained, x, weight, wanted)
+                x = layer.channels_first(layer.sources[0].reals(codes, grad.dtype))
+                gain = layer.gain.to(grad.dtype).view(-1, *[1] * (weight.dim() - 1))
+                into_x, into_weight = layer.gradients(grad, x, weight * gain, wanted)
+                into_weight = None if into_weight is None else into_weight * gain
             else:
+                gained = grad * layer.per_channel(layer.gain.to(grad.dtype), grad)
                 into_x, into_weight = difference_gradients(layer, ctx.numbers, gained, codes, wanted)
             return into_x, into_weight, layer.channels_last(grad).flatten(0, -2).sum(0), None, None
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from approx.clamping import inside, masked
 from approx.kernels import ops, pointwise
 from approx.operation import Operation, zero_of
 from approx.parts import in_parts
@@ -77,14 +78,12 @@ class IntegerSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: torch.Tensor, right: torch.Tensor, operation: QuantAdd) -> torch.Tensor:
         values = operation.reals(left, right)
-        low, high = operation.output.reals(torch.tensor(operation.bounds), values.dtype)
-        ctx.save_for_backward((values > low) & (values < high))
+        ctx.save_for_backward(inside(values, operation.output, operation.bounds))
         return values
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (free,) = ctx.saved_tensors
-        into = grads[0] * free
+        into = masked(grads[0], *ctx.saved_tensors)
         return into, into, None
 
 

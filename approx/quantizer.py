@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from approx.kernels import pointwise
 from approx.operands import Operands
 
 SAMPLE = 1 << 16
@@ -94,7 +95,11 @@ class Quantizer(nn.Module):
         return torch.round(scaled).add_(self.zero_point.item()).clamp_(*self.bounds)
 
     def reals(self, codes: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """Codes -> real values."""
+        """Codes, of any integer or float type -> real values."""
+        if codes.dtype is torch.uint8:
+            if dtype is torch.float32 and pointwise.usable() and codes.is_contiguous():
+                return pointwise.reals(codes, self.grid)
+            codes = codes.to(torch.int32)
         return (codes - self.zero_point.item()).to(dtype).mul_(self.scale.to(dtype))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:

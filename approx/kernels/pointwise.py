@@ -95,9 +95,33 @@ def add(
         for number in (scale, float(zero), *map(float, bounds), multiplier)
     ]
     scale, zero, bounds = grid
-    flat = [t.as_strided((t.numel(),), (1,), t.storage_offset()) for t in (left, right, out)]
-    _run("add", left.numel(), 1, *flat, *sides, shift, scale, zero, *bounds)
+    _run("add", left.numel(), 1, *map(_flat, (left, right, out)), *sides, shift, scale, zero, *bounds)
     return out
+
+
+def reals(codes: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Reals float32 of contiguous codes uint8: scale * (code - zero)."""
+    out = torch.empty(codes.shape, dtype=torch.float32)
+    _run("reals", codes.numel(), 1, codes.view(-1), out.view(-1), *grid[:2])
+    return out
+
+
+def inside(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Where dense float32 values lie between two others, bool."""
+    out = torch.empty_like(values, dtype=torch.uint8)
+    _run("inside", values.numel(), 1, _flat(values), _flat(out), low, high)
+    return out.view(torch.bool)
+
+
+def masked(gradient: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """A float32 gradient where a mask is set, 0 elsewhere; both dense and laid out alike."""
+    out = torch.empty_like(gradient)
+    _run("masked", gradient.numel(), 1, _flat(gradient), _flat(where.view(torch.uint8)), _flat(out))
+    return out
+
+
+def _flat(dense: torch.Tensor) -> torch.Tensor:
+    return dense.as_strided((dense.numel(),), (1,), dense.storage_offset())
 
 
 def _run(step: str, rows: int, width: int, *operands: Any) -> None:

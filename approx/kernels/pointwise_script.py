@@ -21,7 +21,7 @@ class PointwiseClass:
 
     Attributes:
         isa: instruction set with features.
-        step: "codes", "requantise", "requantise_affine" or "add".
+        step: "codes", "reals", "requantise", "requantise_affine", "add", "inside" or "masked".
     """
 
     isa: str
@@ -41,9 +41,12 @@ def pointwise_kernel(kernel: PointwiseClass) -> Any:
     """
     makers: dict[str, Callable[[PointwiseClass], Any]] = {
         "codes": _codes,
+        "reals": _reals,
         "requantise": _requantise,
         "requantise_affine": _requantise_affine,
         "add": _add,
+        "inside": _inside,
+        "masked": _masked,
     }
     return makers[kernel.step](kernel)
 
@@ -76,6 +79,55 @@ def _codes(kernel: PointwiseClass) -> Any:
             Code[i] = T.cast(T.cast(_nearest_code(T, Value[i], scale, zero, low, high), "int32"), "uint8")
 
     return codes
+
+
+def _reals(kernel: PointwiseClass) -> Any:
+    """Reals of codes: codes u8 [n]; out f32 [n]; scale; zero; first and last element."""
+    T = tvm_submodule("script.tirx")
+
+    @T.prim_func
+    def reals(codes: T.handle, out: T.handle, scale: T.float32, zero: T.int32, first: T.int64, last: T.int64):
+        T.func_attr({"global_symbol": kernel.name, "tirx.noalias": True})
+        N = T.int64()
+        Code = T.match_buffer(codes, (N,), "uint8", align=1)
+        Out = T.match_buffer(out, (N,), "float32", align=4)
+        for i in T.serial(first, last):
+            Out[i] = T.cast(T.cast(Code[i], "int32") - zero, "float32") * scale
+
+    return reals
+
+
+def _inside(kernel: PointwiseClass) -> Any:
+    """Where reals are not clamped: values f32 [n]; inside u8 [n], 1 or 0; low, high; first and last element."""
+    T = tvm_submodule("script.tirx")
+
+    @T.prim_func
+    def inside(values: T.handle, inside: T.handle, low: T.float32, high: T.float32, first: T.int64, last: T.int64):
+        T.func_attr({"global_symbol": kernel.name, "tirx.noalias": True})
+        N = T.int64()
+        Value = T.match_buffer(values, (N,), "float32", align=4)
+        Inside = T.match_buffer(inside, (N,), "uint8", align=1)
+        for i in T.serial(first, last):
+            Inside[i] = T.cast(T.And(Value[i] > low, Value[i] < high), "uint8")
+
+    return inside
+
+
+def _masked(kernel: PointwiseClass) -> Any:
+    """A gradient where it passes: gradient f32 [n]; inside u8 [n]; out f32 [n]; first and last element."""
+    T = tvm_submodule("script.tirx")
+
+    @T.prim_func
+    def masked(gradient: T.handle, inside: T.handle, out: T.handle, first: T.int64, last: T.int64):
+        T.func_attr({"global_symbol": kernel.name, "tirx.noalias": True})
+        N = T.int64()
+        Gradient = T.match_buffer(gradient, (N,), "float32", align=4)
+        Inside = T.match_buffer(inside, (N,), "uint8", align=1)
+        Out = T.match_buffer(out, (N,), "float32", align=4)
+        for i in T.serial(first, last):
+            Out[i] = T.Select(Inside[i] != T.uint8(0), Gradient[i], T.float32(0))
+
+    return masked
 
 
 def _real(T: Any, total: Any, factor: tuple[Any, Any, Any], grid: tuple[Any, Any, Any, Any]) -> Any:

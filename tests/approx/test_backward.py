@@ -81,10 +81,10 @@ def test_straight_through_is_the_real_layer_s_gradient_bit_for_bit(module, opera
     grad = torch.randn_like(output)
     with torch.no_grad():
         free = grad * ((output > low * (1 + 1e-6)) & (output < high * (1 - 1e-6)))
-        gained = free * layer.per_channel(layer.gain.float(), free)
-        numbers = layer.integers()
+        numbers, gain = layer.integers(), layer.gain.float().view(-1, *[1] * (layer.weight.dim() - 1))
         weight = layer._rounded(numbers.values, numbers.weight_scale, numbers.weight_zero)
-        wanted = *layer.gradients(gained, x.detach(), weight), free.transpose(0, 1).flatten(1).sum(1)
+        into_x, into_weight = layer.gradients(free, x.detach(), weight * gain)
+        wanted = into_x, into_weight * gain, free.transpose(0, 1).flatten(1).sum(1)
     assert free.count_nonzero() < grad.count_nonzero()
     found = gradients(layer, x, grad)
     assert all(torch.equal(a, b) for a, b in zip(found[:2], wanted[:2], strict=True))
