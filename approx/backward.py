@@ -107,8 +107,7 @@ def _for_weight(
 ) -> torch.Tensor:
     source = layer.sources[0]
     zero = zero_of(source)
-    channel = (-1, *[1] * (index.dim() - 1))
-    everywhere = layer.channels_last(grad).flatten(0, -2).sum(0).view(channel)
+    everywhere = layer.position_sums(grad)
     total = -zero * everywhere.expand(index.shape)
     for of_weight, of_code in zip(planes.of_weight, planes.of_code, strict=True):
         # padding holds the zero point: what it adds is taken out, since `gradients` pads with zeros, and put back

@@ -7,7 +7,7 @@ error that names it; nothing is approximated by something else.
 import copy
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import fx, nn
 
 from approx.layer import QuantLayer
-from approx.lowering import PREFIX, Lowering, Unsupported
+from approx.lowering import EXPORTED_BATCH, PREFIX, Lowering, Unsupported, module_path
 from approx.network import QuantisedNetwork
 from approx.operation import Arithmetic
 from approx.operations import QuantInput
@@ -53,7 +53,8 @@ def export(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProg
     """
     try:
         with _quiet():
-            return torch.export.export(_frozen(model), (example.detach().cpu().float(),))
+            images = example.detach().cpu().float()
+            return torch.export.export(_frozen(model), (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
     except Exception as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(
@@ -71,7 +72,8 @@ def capture(model: nn.Module, example: torch.Tensor) -> QuantisedNetwork:
     Raises:
         ValueError: the model cannot be exported, or uses an operation without a rule (named, with its place).
     """
-    exported = export(model, example[:1].repeat(2, *[1] * (example.dim() - 1)))
+    exported = export(model, example[:1].repeat(EXPORTED_BATCH, *[1] * (example.dim() - 1)))
+    exported.graph.eliminate_dead_code()
     lowering = Lowering(_tensors(exported))
     inputs = [
         n for n in exported.graph.nodes if n.op == "placeholder" and n.name in exported.graph_signature.user_inputs
@@ -80,8 +82,8 @@ def capture(model: nn.Module, example: torch.Tensor) -> QuantisedNetwork:
         raise ValueError(f"{type(model).__name__} takes {len(inputs)} inputs, expected one tensor")
     lowering.begin(inputs[0], QuantInput(INPUT, Quantizer()))
     for node in exported.graph.nodes:
-        if node.op == "call_function":
-            _lower(lowering, node)
+        if node.op == "call_function" and not isinstance(node.meta.get("val"), torch.SymInt | None):
+            _lower(lowering, node)  # what is left out counts images, or asserts something
     result = next(n for n in exported.graph.nodes if n.op == "output").args[0]
     if len(result) != 1:
         raise ValueError(f"{type(model).__name__} returns {len(result)} tensors, expected one")
@@ -96,7 +98,7 @@ def _require_same(model: nn.Module, network: QuantisedNetwork) -> None:
     Raises:
         ValueError: they differ.
     """
-    probe = torch.randn(2, *network.input_shape, generator=torch.Generator().manual_seed(0))
+    probe = torch.randn(3, *network.input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), network.using(Arithmetic.FLOAT):
         wanted, got = _frozen(model)(probe), network(probe)
     largest = float(wanted.abs().max())
@@ -113,6 +115,8 @@ def _lower(lowering: Lowering, node: fx.Node) -> None:
     name = str(node.target).removeprefix("aten.")
     rule = RULES.get(name)
     try:
+        if _foldable(lowering, node):
+            return lowering.fold(node)
         if rule is None:
             raise Unsupported("no rule for it")
         if name.split(".")[0].endswith("_") and len(node.all_input_nodes[0].users) > 1:
@@ -122,11 +126,19 @@ def _lower(lowering: Lowering, node: fx.Node) -> None:
         raise ValueError(f"operation {node.target} ({place(node)}) cannot be quantised: {error}") from error
 
 
+def _foldable(lowering: Lowering, node: fx.Node) -> bool:
+    """Whether a node depends on nothing but parameters, and not on the number of images."""
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor) or any(isinstance(size, torch.SymInt) for size in value.shape):
+        return False
+    stretched = str(node.target) == "aten.expand.default" and value.shape[0] == EXPORTED_BATCH
+    return not stretched and all(lowering.is_constant(i) for i in node.all_input_nodes)
+
+
 def place(node: fx.Node) -> str:
     """Where in the user's model a node comes from."""
-    stack: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
-    path = [entry[0] for entry in stack.values() if entry[0]]
-    return f"in {path[-1]}" if path else f"node {node.name}"
+    path = module_path(node)
+    return f"in {path}" if path else f"node {node.name}"
 
 
 def _tensors(exported: torch.export.ExportedProgram) -> dict[str, tuple[str, torch.Tensor]]:
@@ -150,21 +162,23 @@ def _finish(lowering: Lowering, result: fx.Node, input_shape: tuple[int, ...]) -
         raise ValueError(f"the network's output is also read inside it, by {readers}; give it an output of its own")
     last.output.bits = 16
     root: dict[str, Any] = {f"{PREFIX}{name}": op for name, op in operations.items()}
-    quantizers = {op.label: op.output for op in operations.values() if not op.moves_only}
+    steps = (step for op in operations.values() for step in op.steps())
+    quantizers = {step.label: step.output for step in steps if not step.moves_only}
     if not any(isinstance(op, QuantLayer) for op in operations.values()):
         raise ValueError("the network has no convolution or linear layer")
     return QuantisedNetwork(fx.GraphModule(root, lowering.graph), quantizers, input_shape)
 
 
-def quantise(model: nn.Module, batches: Iterable[torch.Tensor]) -> QuantisedNetwork:
-    """Capture and calibrate: the exact 8-bit network, in INTEGER arithmetic.
+def quantise(model: nn.Module, batches: Iterable[torch.Tensor], bits: int | Mapping[str, int] = 8) -> QuantisedNetwork:
+    """Capture and calibrate: the exact network of 8-bit weights, in INTEGER arithmetic.
 
     Args:
         model: the user's network.
         batches: calibration inputs [N, C, H, W].
+        bits: width of activations, as in `QuantisedNetwork.use_bits`.
 
     Raises:
-        ValueError: as `capture` and `QuantisedNetwork.calibrate`.
+        ValueError: as `capture`, `QuantisedNetwork.use_bits` and `QuantisedNetwork.calibrate`.
     """
     batches = iter(batches)
     first = next(batches, None)
@@ -175,4 +189,4 @@ def quantise(model: nn.Module, batches: Iterable[torch.Tensor]) -> QuantisedNetw
         yield first
         yield from batches
 
-    return capture(model, first).calibrate(chain())
+    return capture(model, first).use_bits(bits).calibrate(chain())

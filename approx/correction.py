@@ -12,10 +12,10 @@ from typing import cast
 import torch
 from torch import fx
 
-from approx.layer import EXACT, QuantLayer
+from approx.assignment import Assignment
+from approx.layer import QuantLayer
 from approx.network import QuantisedNetwork
-from approx.operands import Operands
-from approx.operation import Arithmetic
+from approx.operation import Arithmetic, Operation
 
 GAIN_LIMITS = (0.5, 2.0)
 CHUNK = 64
@@ -37,9 +37,11 @@ class _Visitor(fx.Interpreter):
             self.run(images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images)
 
     def call_module(self, target: object, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        operation, inputs = self.submodules[str(target)], cast(tuple[torch.Tensor, ...], args)
+        operation, inputs = cast(Operation, self.submodules[str(target)]), cast(tuple[torch.Tensor, ...], args)
         if isinstance(operation, QuantLayer):
             self.visit(operation, inputs[0])
+        if not operation.row_by_row:
+            return operation(*inputs)
         parts = zip(*(x.split(CHUNK) for x in inputs), strict=True)
         return torch.cat([operation(*part) for part in parts])
 
@@ -63,9 +65,7 @@ def layer_moments(network: QuantisedNetwork, images: torch.Tensor) -> LayerMomen
         network: calibrated; its circuits are ignored, it is not changed.
         images: one batch [N, C, H, W].
     """
-    exact = copy.deepcopy(network)
-    for layer in exact.layers().values():
-        layer.use_circuit(EXACT, Operands.SIGN_MAGNITUDE, None)
+    exact = copy.deepcopy(network).assign(Assignment(), {})
     found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def visit(layer: QuantLayer, x: torch.Tensor) -> None:

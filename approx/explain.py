@@ -4,10 +4,11 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from approx.convolution import QuantConv2d
 from approx.kernels import dispatch
 from approx.kernels.geometry import ConvGeometry, conv_geometry
 from approx.layer import QuantLayer
@@ -25,7 +26,7 @@ class LayerKernel:
         layer: name in the user's model.
         circuit: name of its multiplier; "exact" where products are exact.
         shape: "N x H x W x C -> O, kh x kw", batch first.
-        path: the kernel's module name.
+        path: the kernel's module name; several, joined by " + ", where a layer takes several.
         predicted_ms: by the cost model, on one thread.
         measured_ms: median of five runs, on torch's current number of threads.
         float_ms: torch's float convolution of the same shape, the same way.
@@ -69,24 +70,39 @@ def _explained(name: str, layer: QuantLayer, x: torch.Tensor) -> LayerKernel:
     numbers, codes = layer.integers(), layer.codes(x)
     float_ms = _median_ms(lambda: layer.product(x, layer.weight))
     measured_ms = _median_ms(lambda: layer.sums(codes, numbers))
-    geometry = _geometry(layer, codes, numbers.values)
-    chosen, prepared = dispatch.cheapest(layer.products, geometry)
-    path = chosen.kernel.__name__.rpartition(".")[2]
-    predicted_ms = 1e-6 * chosen.nanoseconds(geometry, prepared)
-    return LayerKernel(name, layer.circuit, _text(layer, codes), path, predicted_ms, measured_ms, float_ms)
+    with _KernelCalls() as calls:
+        layer.sums(codes, numbers)
+    path = " + ".join(dict.fromkeys(calls.paths))
+    return LayerKernel(name, layer.circuit, _text(layer, codes), path, calls.predicted_ms, measured_ms, float_ms)
 
 
-def _geometry(layer: QuantLayer, codes: torch.Tensor, values: torch.Tensor) -> ConvGeometry:
-    if isinstance(layer, QuantConv2d):
-        g = layer.geometry
-        return conv_geometry(codes, values.permute(0, 2, 3, 1), g.stride, g.padding, g.dilation, g.groups)
-    rows = codes.flatten(0, -2)
-    pixels, taps = rows.view(len(rows), 1, 1, -1), values.view(len(values), 1, 1, -1)
-    return conv_geometry(pixels, taps, (1, 1), (0, 0, 0, 0), (1, 1), 1)
+class _KernelCalls(TorchDispatchMode):
+    """Notes which kernels table operators choose while the block runs, and what the cost model expects of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paths: list[str] = []
+        self.predicted_ms = 0.0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.picojoule.table_conv2d.default:
+            codes, index, table, stride, padding, dilation, groups, _ = args
+            self._note(table, conv_geometry(codes, index, tuple(stride), tuple(padding), tuple(dilation), groups))
+        elif func is torch.ops.picojoule.table_matmul.default:
+            codes, index, table = args
+            self._note(table, conv_geometry(codes[:, None, None], index[:, None, None], (1, 1), (0,) * 4, (1, 1), 1))
+        return func(*args, **(kwargs or {}))
+
+    def _note(self, table: torch.Tensor, geometry: ConvGeometry) -> None:
+        chosen, prepared = dispatch.cheapest(table, geometry)
+        self.paths.append(chosen.kernel.__name__.rpartition(".")[2])
+        self.predicted_ms += 1e-6 * chosen.nanoseconds(geometry, prepared)
 
 
 def _text(layer: QuantLayer, codes: torch.Tensor) -> str:
-    kernel = "" if codes.dim() == 2 else ", " + " x ".join(map(str, layer.weight.shape[2:]))
+    kernel = "" if layer.weight.dim() == 2 else ", " + " x ".join(map(str, layer.weight.shape[2:]))
     return f"{' x '.join(map(str, codes.shape))} -> {len(layer.weight)}{kernel}"
 
 

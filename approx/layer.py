@@ -4,7 +4,7 @@ The integer forward is what the device computes, entry for entry of the table; i
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -33,7 +33,9 @@ class QuantLayer(Operation):
         bias: float [O].
         gain: float64 [O], free correction of the circuit's mean slope; folded into requantisation.
         operands, table, circuit: how products are made; `table is None` is the exact product.
-        products: the table's values, also of the exact product, int32 [n_w, 256].
+        product_table: the table, also where it is that of the exact product.
+        products: its values, int32 [n_w, 256]; with `use_circuits` those of all circuits, one below the other.
+        first_row: int16 [O], where in `products` the circuit of each output channel begins.
         half_window: gradient of INTEGER arithmetic; None is straight-through, see `use_gradient`.
         channel_axis: of its real input and output.
         perturb: called on the real output [N, O, ...] before the bias, in FAKE arithmetic only.
@@ -58,8 +60,44 @@ class QuantLayer(Operation):
         """Make products with this table (None: exactly), the weights coded as `operands`."""
         self.circuit, self.operands = circuit, operands
         self.table = None if table is None or table.exact else table
-        self.products = (self.table or exact_table(operands)).tensor()  # at hand, so that a graph takes it in
+        self.product_table = table or exact_table(operands)
+        self.products = self.product_table.tensor()  # at hand, so that a graph takes it in
+        self.first_row = torch.zeros(len(self.weight), dtype=torch.int16)
         self.use_gradient(self.half_window)
+
+    def use_circuits(self, circuits: Mapping[str, LayerTable], operands: Operands, of_channel: Sequence[str]) -> None:
+        """Make products with a circuit of its own in every output channel.
+
+        Args:
+            circuits: tables of equal operand widths, by name.
+            operands: weight coding, the same for all.
+            of_channel: name of the circuit of each output channel, O of them.
+
+        Raises:
+            ValueError: a name has no table, not O names, different widths, or training by table differences is on.
+        """
+        outputs, tables = len(self.weight), list(circuits.values())
+        missing = sorted(set(of_channel) - set(circuits))
+        if len(of_channel) != outputs or missing or not tables:
+            raise ValueError(
+                f"layer {self.label!r}: expected one of the circuits {list(circuits)} for each of {outputs} output "
+                f"channels, got {len(of_channel)} names" + (f", unknown: {missing}" if missing else "")
+            )
+        widths = {(t.code_bits, t.weight_bits, t.offset) for t in tables}
+        if len(widths) > 1:
+            raise ValueError(f"layer {self.label!r}: the circuits of its channels differ in width or coding: {widths}")
+        if self.half_window is not None:
+            raise ValueError(f"layer {self.label!r}: table differences need one circuit a layer; use_gradient(None)")
+        self.use_circuit("+".join(dict.fromkeys(of_channel)), operands, tables[0])
+        self.table = None if all(circuits[name].exact for name in of_channel) else self.product_table
+        self.products = torch.cat([t.tensor() for t in tables])
+        row = {name: i * len(tables[0].values) for i, name in enumerate(circuits)}
+        self.first_row = torch.tensor([row[name] for name in of_channel], dtype=torch.int16)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether output channels have circuits of their own (`use_circuits`)."""
+        return len(self.products) > len(self.product_table.values)
 
     def use_gradient(self, half_window: int | None) -> None:
         """Train with the smoothed difference of the product table, or straight through (None, the default).
@@ -69,10 +107,12 @@ class QuantLayer(Operation):
                 ones are 1..64, chosen by a few epochs of a small network.
 
         Raises:
-            ValueError: half_window is out of range.
+            ValueError: half_window is out of range, or output channels have circuits of their own.
         """
         if half_window is not None:
             check_half_window(half_window)
+            if self.mixed:
+                raise ValueError(f"layer {self.label!r}: table differences need one circuit a layer, it has several")
         self.half_window = half_window
         by_difference = self.table is not None and half_window is not None
         self.derivatives = derivative_planes(self.table, half_window) if by_difference else None
@@ -86,11 +126,16 @@ class QuantLayer(Operation):
         """Everything between input codes and output codes, as integers.
 
         Raises:
-            ValueError: the network is not calibrated.
+            ValueError: the network is not calibrated, or its activations are wider than the circuit's operand.
         """
         source, output = self.sources[0], self.output
         if not torch.compiler.is_compiling() and not (source.calibrated and output.calibrated):
             raise ValueError(f"layer {self.label!r} is not calibrated; call calibrate(network, loader) first")
+        if source.bits > self.product_table.code_bits:
+            raise ValueError(
+                f"layer {self.label!r} reads activations of {source.bits} bits, multiplier {self.circuit!r} takes "
+                f"{self.product_table.code_bits}; quantise the network with bits={self.product_table.code_bits}"
+            )
         values, scale, zero = self._quantised_weight()
         step = self.gain * source.scale * scale
         multiplier, shift = ops.fixed_point(step / output.scale)
@@ -164,7 +209,8 @@ class QuantLayer(Operation):
 
     def sums(self, codes: torch.Tensor, numbers: LayerIntegers) -> tuple[torch.Tensor, ...]:
         """Sums of the products, int32 [N, ..., O]; with affine weights also of the codes, int32 [N, ..., groups]."""
-        index = numbers.values - self.operands.lowest
+        first = self.first_row.view(-1, *[1] * (numbers.values.dim() - 1))
+        index = numbers.values + (first + self.product_table.offset)
         sums = self.table_product(codes, index, self.products)
         if self.operands is not Operands.AFFINE:
             return (sums,)
@@ -178,7 +224,7 @@ class QuantLayer(Operation):
 
     def _quantised_weight(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         floor = self.bias.detach().double().abs() / (self.gain * self.sources[0].scale) / LARGEST_BIAS
-        return quantise_weight(self.weight, self.operands, floor.clamp(min=1e-12))
+        return quantise_weight(self.weight, self.operands, floor.clamp(min=1e-12), self.product_table.weight_bits)
 
     def _rounded(self, values: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
         """Real size of the integer weights, with a straight-through gradient."""
@@ -197,6 +243,14 @@ class QuantLayer(Operation):
     def channels_first(self, x: torch.Tensor) -> torch.Tensor:
         """[N, H, W, C] -> [N, C, H, W]; a matrix product's [N, ..., F] stays."""
         return x.movedim(-1, self.channel_axis)
+
+    def multiplications(self, response: torch.Tensor) -> int:
+        """Products of a response [N, O, ...], padding positions included."""
+        return response.numel() * self.fan_in
+
+    def position_sums(self, grad: torch.Tensor) -> torch.Tensor:
+        """A gradient [N, O, ...] summed over the outputs where each weight multiplies; broadcasts to the weight."""
+        return self.channels_last(grad).flatten(0, -2).sum(0).view(-1, *[1] * (self.weight.dim() - 1))
 
     @property
     def groups(self) -> int:

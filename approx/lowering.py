@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
-from approx.naming import unique
+from approx.constant import QuantConstant
+from approx.naming import layer_label, unique
 from approx.operation import Operation
 from approx.quantizer import Quantizer
 
-Pair = tuple[int, int]
+EXPORTED_BATCH = 53  # a prime that sizes of networks are hardly multiples of, see `batch_axis`
 PREFIX = "op_"  # keeps names of the user's layers apart from attributes of torch's graph module
 
 
@@ -29,7 +30,7 @@ class Lowering:
     def __init__(self, tensors: Mapping[str, tuple[str, torch.Tensor]]) -> None:
         self.graph = fx.Graph()
         self.operations: dict[str, Operation] = {}
-        self._tensors = tensors
+        self._tensors = dict(tensors)
         self._values: dict[fx.Node, fx.Node] = {}
         self._shared: set[fx.Node] = set()
 
@@ -51,21 +52,32 @@ class Lowering:
 
     def add(self, node: fx.Node, operation: Operation, inputs: Sequence[fx.Node]) -> None:
         """Append `operation`, which computes the exported `node` from exported `inputs`."""
-        self._append(node, operation, tuple(self.value(i) for i in inputs))
+        self.define(node, self.put(operation, *(self.value(i) for i in inputs)))
 
     def begin(self, node: fx.Node, operation: Operation) -> None:
         """Start with the operation that takes the network's input, the exported `node`."""
-        self._append(node, operation, (self.graph.placeholder("images"),))
+        self.images = self.graph.placeholder("images")
+        self.define(node, self.put(operation, self.images))
 
     def extend(self, node: fx.Node, operation: Operation) -> None:
         """Append `operation` behind what computes the exported `node` so far."""
-        self._append(node, operation, (self.value(node),))
+        self.define(node, self.put(operation, self.value(node)))
 
-    def _append(self, node: fx.Node, operation: Operation, inputs: tuple[fx.Node, ...]) -> None:
+    def put(self, operation: Operation, *inputs: fx.Node) -> fx.Node:
+        """Append `operation` on values of the new graph; returns its result there."""
         label = operation.label = unique(operation.label, self.operations)
         self.operations[label] = operation
-        self._values[node] = self.graph.call_module(f"{PREFIX}{label}", inputs)
-        self._values[node].meta["label"] = label
+        result = self.graph.call_module(f"{PREFIX}{label}", inputs)
+        result.meta["label"] = label
+        return result
+
+    def define(self, node: fx.Node, value: fx.Node) -> None:
+        """The exported `node` is this value of the new graph."""
+        self._values[node] = value
+
+    def quantizer(self, value: fx.Node) -> Quantizer:
+        """The quantizer of a value of the new graph."""
+        return self.operations[value.meta["label"]].output
 
     def alias(self, node: fx.Node, of: fx.Node) -> None:
         """The exported `node` is the same value as `of`."""
@@ -79,15 +91,70 @@ class Lowering:
 
     def tensor(self, node: Any, what: str) -> tuple[str, torch.Tensor]:
         """Name and value of a parameter or constant."""
-        if not isinstance(node, fx.Node) or node.name not in self._tensors:
+        if not isinstance(node, fx.Node) or not self.is_constant(node):
             raise Unsupported(f"its {what} is computed, expected a parameter")
         name, value = self._tensors[node.name]
         return name, value.detach().float()
 
+    def is_constant(self, node: fx.Node) -> bool:
+        """Whether an exported node is a parameter, or computed from nothing but parameters."""
+        return node.name in self._tensors
+
+    def fold(self, node: fx.Node) -> None:
+        """Compute an exported node, all of whose inputs are constants, once and for all."""
+
+        def value(argument: fx.Node) -> torch.Tensor:
+            return self._tensors[argument.name][1]
+
+        args, kwargs = fx.map_arg((node.args, node.kwargs), value)
+        with torch.no_grad():
+            self._tensors[node.name] = node.name, node.target(*args, **kwargs)  # type: ignore[operator]
+
+    def constant(self, node: fx.Node, like: fx.Node) -> fx.Node:
+        """A constant as an activation that can be added to or multiplied with the exported `like`."""
+        name, value = self.tensor(node, "operand")
+        axis, axes = batch_axis(like), len(shape(like))
+        value = value.reshape([1] * (axes - value.dim()) + list(value.shape))
+        if value.shape[axis] != 1 or shape(like)[axis] != EXPORTED_BATCH:
+            raise Unsupported(f"constant {name!r} of shape {list(value.shape)} is not the same for every image")
+        trained = isinstance(self._tensors[node.name][1], nn.Parameter)
+        parameter = nn.Parameter(value.clone(), requires_grad=trained)
+        return self.put(QuantConstant(layer_label(name), Quantizer(), parameter, axis), self.images)
+
 
 def shape(node: fx.Node) -> tuple[int, ...]:
-    """Static shape of an exported node's value, batch included."""
-    return tuple(int(s) for s in node.meta["val"].shape)
+    """Shape of an exported node's value for the exported batch."""
+    return tuple(s.node.hint if isinstance(s, torch.SymInt) else s for s in node.meta["val"].shape)
+
+
+def batch_axis(node: fx.Node) -> int:
+    """The axis of an exported node's value that holds the images, alone or together with something else.
+
+    It has a symbolic size. Only a model that asks for `len(images)` is exported for a fixed number of them: then it is
+    the axis whose size is a multiple of that prime number (`capture` tries the network with another number).
+
+    Raises:
+        Unsupported: there is no such axis, or more than one.
+    """
+    sizes = node.meta["val"].shape
+    axes = [axis for axis, size in enumerate(sizes) if isinstance(size, torch.SymInt)]
+    axes = axes or [axis for axis, size in enumerate(sizes) if size % EXPORTED_BATCH == 0]
+    if len(axes) != 1:
+        raise Unsupported(f"{len(axes)} axes of its shape {shape(node)} hold images, expected one")
+    return axes[0]
+
+
+def open_shape(node: fx.Node) -> list[int]:
+    """Shape of an exported node's value, -1 where the images are."""
+    sizes = list(shape(node))
+    sizes[batch_axis(node)] = -1
+    return sizes
+
+
+def module_path(node: fx.Node) -> str:
+    """Dotted name of the innermost module of the user's model that an exported node comes from, "" for the top."""
+    stack: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
+    return next((entry[0] for entry in reversed(stack.values()) if entry[0]), "")
 
 
 def arguments(node: fx.Node) -> dict[str, Any]:
@@ -98,7 +165,7 @@ def arguments(node: fx.Node) -> dict[str, Any]:
     return bound | dict(node.kwargs)
 
 
-def pair(values: Any) -> Pair:
-    """An argument that ATen gives as one integer, or as a list of one or two."""
-    values = [values] if isinstance(values, int) else list(values)
-    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+def each_axis(values: Any, axes: int) -> tuple[int, ...]:
+    """An argument that ATen gives as one integer, as a list of one for all axes, or as a list of one for each."""
+    values = (values,) if isinstance(values, int) else tuple(values)
+    return values * axes if len(values) == 1 else values

@@ -4,7 +4,12 @@ from collections.abc import Container
 
 
 def layer_label(parameter: str) -> str:
-    """Name of a layer by its weight parameter: "layer1.0.conv1.weight" -> "layer1.0.conv1", "weight" -> "layer"."""
+    """Name of a layer by its weight parameter: "layer1.0.conv1.weight" -> "layer1.0.conv1", "weight" -> "layer".
+
+    One of several weights of a module keeps its own name: "attention.in_proj_weight" -> "attention.in_proj".
+    """
+    if parameter.endswith("_weight"):
+        return parameter.removesuffix("_weight")
     return parameter.removesuffix("weight").rstrip(".") or "layer"
 
 

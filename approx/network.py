@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 
 import torch
 from torch import fx, nn
 
 from approx.assignment import Assignment
 from approx.layer import EXACT, QuantLayer
+from approx.matmul import QuantMatmul
 from approx.operands import Operands, layer_table
 from approx.operation import Arithmetic, Operation
 from approx.quantizer import Quantizer
@@ -39,9 +41,18 @@ class QuantisedNetwork(nn.Module):
                 assert isinstance(operation, Operation)
                 yield operation
 
+    def steps(self) -> Iterator[Operation]:
+        """Every operation in execution order, each followed by those it is made of."""
+        for operation in self.operations():
+            yield from operation.steps()
+
     def layers(self) -> dict[str, QuantLayer]:
         """Layers with weights by their name in the user's model, in execution order."""
-        return {op.label: op for op in self.operations() if isinstance(op, QuantLayer)}
+        return {step.label: step for step in self.steps() if isinstance(step, QuantLayer)}
+
+    def multiplying(self) -> dict[str, QuantLayer | QuantMatmul]:
+        """Everything that multiplies with a circuit: layers with weights, and matrix products of activations."""
+        return {step.label: step for step in self.steps() if isinstance(step, QuantLayer | QuantMatmul)}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images [N, C, H, W] -> outputs [N, F].
@@ -61,20 +72,20 @@ class QuantisedNetwork(nn.Module):
 
     def use(self, arithmetic: Arithmetic) -> "QuantisedNetwork":
         """Switch every operation to an arithmetic; returns self."""
-        for operation in self.operations():
-            operation.arithmetic = arithmetic
+        for step in self.steps():
+            step.arithmetic = arithmetic
         return self
 
     @contextmanager
     def using(self, arithmetic: Arithmetic) -> Iterator["QuantisedNetwork"]:
         """Switch for the length of a block."""
-        before = [(op, op.arithmetic) for op in self.operations()]
+        before = [(step, step.arithmetic) for step in self.steps()]
         self.use(arithmetic)
         try:
             yield self
         finally:
-            for operation, previous in before:
-                operation.arithmetic = previous
+            for step, previous in before:
+                step.arithmetic = previous
 
     def calibrate(self, batches: Iterable[torch.Tensor]) -> "QuantisedNetwork":
         """Set every activation's scale from batches [N, C, H, W]; returns self, in INTEGER arithmetic.
@@ -83,17 +94,17 @@ class QuantisedNetwork(nn.Module):
             ValueError: no batch came, or one held NaN or infinity.
         """
         seen = 0
-        operations = list(self.operations())
-        for operation in operations:
-            operation.observing = True
+        steps = list(self.steps())
+        for step in steps:
+            step.observing = True
         try:
             with torch.no_grad(), self.using(Arithmetic.FLOAT):
                 for batch in batches:
                     seen += len(batch)
                     self(batch)
         finally:
-            for operation in operations:
-                operation.observing = False
+            for step in steps:
+                step.observing = False
         if not seen:
             raise ValueError("calibration needs at least one batch; the loader yielded nothing")
         for quantizer in self.quantizers.values():
@@ -101,21 +112,57 @@ class QuantisedNetwork(nn.Module):
             quantizer.calibrate()
         return self.use(Arithmetic.INTEGER)
 
+    def use_bits(self, bits: int | Mapping[str, int]) -> "QuantisedNetwork":
+        """Set the width of activations before `calibrate`; returns self.
+
+        Args:
+            bits: 2..8 for all, or by label pattern of the operation that writes the activation (`quantizers`), longer
+                patterns first; 8 where none fits. The network's output keeps its 16 bits.
+
+        Raises:
+            ValueError: a width is not 2..8, or a pattern fits no activation.
+        """
+        wanted = {"*": bits} if isinstance(bits, int) else dict(bits)
+        labels = [step.label for step in self.steps() if not step.moves_only and step.output.bits <= 8]
+        for pattern, width in sorted(wanted.items(), key=lambda item: len(item[0])):
+            hits = [label for label in labels if fnmatchcase(label, pattern)]
+            if not 2 <= width <= 8 or not hits:
+                raise ValueError(
+                    f"bits {{{pattern!r}: {width}}}: expected 2..8 bits for some of the activations {labels[:5]}..., "
+                    f"{len(hits)} of {len(labels)} fit the pattern"
+                )
+            for step in self.steps():
+                if step.label in hits and not step.moves_only:
+                    step.output.bits = width
+        return self
+
+    def use_gradient(self, half_window: int | None) -> "QuantisedNetwork":
+        """Choose the gradient of every layer with weights, see `QuantLayer.use_gradient`; returns self.
+
+        Raises:
+            ValueError: half_window is out of range, or a layer has a circuit for each output channel.
+        """
+        for layer in self.layers().values():
+            layer.use_gradient(half_window)
+        return self
+
     def assign(self, assignment: Assignment, library: Mapping[str, Multiplier]) -> "QuantisedNetwork":
-        """Give layers their circuits, all others the exact product; returns self.
+        """Give layers and matrix products their circuits, all others the exact product; returns self.
 
         Raises:
             ValueError: the assignment names a layer or a multiplier that does not exist, or one that does not fit.
         """
-        layers = self.layers()
-        chosen = assignment.circuits(layers, library)
+        steps = self.multiplying()
+        chosen = assignment.circuits(steps, library)
         tables = {
             name: layer_table(circuit, choice.operands, choice.swap) for name, (circuit, choice) in chosen.items()
         }
-        for name, layer in layers.items():
+        for name, step in steps.items():
             if name in chosen:
                 circuit, choice = chosen[name]
-                layer.use_circuit(circuit.name, choice.operands, tables[name])
+                step.use_circuit(circuit.name, choice.operands, tables[name])
+            elif isinstance(step, QuantMatmul):
+                step.use_exact()
             else:
-                layer.use_circuit(EXACT, Operands.SIGN_MAGNITUDE, None)
+                step.use_circuit(EXACT, Operands.SIGN_MAGNITUDE, None)
         return self

@@ -1,8 +1,8 @@
 """How a layer's activation codes and weights reach the circuit, and the product table that results.
 
-A circuit multiplies two 8-bit patterns; a layer multiplies an unsigned activation code `x` (0..255, affine) by an
-integer weight. `Operands` names the ways to bring the two together, and `layer_table` collapses circuit, way and
-operand order into one table that is the truth for every kernel, error model and back end.
+A circuit multiplies two patterns of 2..8 bits; a layer multiplies an unsigned activation code `x` (0..255 at 8 bits,
+affine) by an integer weight. `Operands` names the ways to bring the two together, and `layer_table` collapses circuit,
+way and operand order into one table that is the truth for every kernel, error model and back end.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from multipliers import Multiplier
 
 
 class Operands(StrEnum):
-    """Weight coding of a layer.
+    """Weight coding of a layer; the numbers are those of an 8-bit circuit.
 
     SIGN_MAGNITUDE: weights -127..127, product sign(w) * T[x, |w|] of an unsigned circuit T (sign(0) is +).
-    SIGN_MAGNITUDE_9: the same with weights -255..255, stored in 9 bits: the whole second operand is used.
+    SIGN_MAGNITUDE_9: the same with weights -255..255, stored in one bit more: the whole second operand is used.
     AFFINE: weights 0..255 with a zero point per output channel, product T[x, w] of an unsigned circuit.
     SIGNED: weights -127..127, a signed circuit sees the code minus 128: T[x - 128, w] + 128 w.
     """
@@ -35,19 +35,29 @@ class Operands(StrEnum):
         """Whether this coding needs a circuit for two's-complement operands."""
         return self is Operands.SIGNED
 
+    def span(self, bits: int = 8) -> tuple[int, int]:
+        """Smallest and largest weight value for a circuit whose weight operand has so many bits."""
+        half, whole = (1 << (bits - 1)) - 1, (1 << bits) - 1
+        return {
+            Operands.SIGN_MAGNITUDE: (-half, half),
+            Operands.SIGN_MAGNITUDE_9: (-whole, whole),
+            Operands.AFFINE: (0, whole),
+            Operands.SIGNED: (-half, half),
+        }[self]
+
     @property
     def lowest(self) -> int:
-        """Smallest weight value."""
-        return {"sign-magnitude": -127, "sign-magnitude-9": -255, "affine": 0, "signed": -127}[self.value]
+        """Smallest weight value of an 8-bit circuit."""
+        return self.span()[0]
 
     @property
     def highest(self) -> int:
-        """Largest weight value."""
-        return {"sign-magnitude": 127, "sign-magnitude-9": 255, "affine": 255, "signed": 127}[self.value]
+        """Largest weight value of an 8-bit circuit."""
+        return self.span()[1]
 
     @property
     def weight_bits(self) -> int:
-        """Bits that store one weight."""
+        """Bits that store one weight of an 8-bit circuit."""
         return 9 if self is Operands.SIGN_MAGNITUDE_9 else 8
 
 
@@ -56,12 +66,16 @@ class LayerTable:
     """Products of every weight value with every activation code.
 
     Attributes:
-        values: int32 [n_w, 256], read-only; row j belongs to weight value j - offset, column x to code x.
+        values: int32 [n_w, 256], read-only; row j belongs to weight value j - offset, column x to code x. Columns of
+            codes the circuit has no pattern for repeat the last one; no layer may have such codes.
         offset: see above.
+        code_bits, weight_bits: of the circuit's operands.
     """
 
     values: npt.NDArray[np.int32]
     offset: int
+    code_bits: int = 8
+    weight_bits: int = 8
 
     def __deepcopy__(self, memo: dict[int, object]) -> "LayerTable":
         return self  # immutable, and shared by every copy of a network
@@ -72,9 +86,10 @@ class LayerTable:
         return np.arange(len(self.values), dtype=np.int32) - np.int32(self.offset)
 
     def error(self) -> npt.NDArray[np.int32]:
-        """int32 [n_w, 256]: table minus exact product."""
-        exact = self.weight_values[:, None] * np.arange(256, dtype=np.int32)
-        return np.subtract(self.values, exact, dtype=np.int32)
+        """int32 [n_w, 256]: table minus exact product, 0 for codes the circuit has no pattern for."""
+        codes = np.arange(256, dtype=np.int32)
+        error = np.subtract(self.values, np.multiply.outer(self.weight_values, codes), dtype=np.int32)
+        return np.where(codes < 1 << self.code_bits, error, np.int32(0))
 
     @property
     def exact(self) -> bool:
@@ -105,30 +120,33 @@ def layer_table(multiplier: Multiplier, operands: Operands, swap: bool = False) 
     """The layer table of a circuit.
 
     Args:
-        multiplier: an 8x8 circuit.
+        multiplier: a circuit of 2..8 bits on either side.
         operands: weight coding; decides whether the circuit must be signed.
         swap: exchange the circuit's operands (weight on the first).
 
     Raises:
         ValueError: width or signedness of the circuit does not fit the coding.
     """
-    if (multiplier.width_a, multiplier.width_b) != (8, 8):
-        raise ValueError(
-            f"multiplier {multiplier.name!r} is {multiplier.width_a}x{multiplier.width_b} bits wide, layers need 8x8"
-        )
+    widths = multiplier.width_a, multiplier.width_b
+    if not 2 <= min(widths) <= max(widths) <= 8:
+        raise ValueError(f"multiplier {multiplier.name!r} is {widths[0]}x{widths[1]} bits wide, layers need 2..8 bits")
     if multiplier.signed != operands.signed_circuit:
         kinds = {True: "signed", False: "unsigned"}
         raise ValueError(
             f"operands {operands.value!r} need a {kinds[operands.signed_circuit]} circuit, "
             f"{multiplier.name!r} is {kinds[multiplier.signed]}"
         )
+    code_bits, weight_bits = widths[::-1] if swap else widths
     table = multiplier.table.T if swap else multiplier.table
-    weights = np.arange(operands.lowest, operands.highest + 1, dtype=np.int32)
-    codes = np.arange(256, dtype=np.int32)
+    low, high = operands.span(weight_bits)
+    weights = np.arange(low, high + 1, dtype=np.int32)
+    codes = np.minimum(np.arange(256, dtype=np.int32), (1 << code_bits) - 1)
     if operands is Operands.SIGNED:
-        values = table[(codes[None, :] - 128) & 255, weights[:, None] & 255] + 128 * weights[:, None]
+        middle, mask = 1 << (code_bits - 1), (1 << weight_bits) - 1
+        patterns = (codes - middle) & ((1 << code_bits) - 1)
+        values = table[patterns[None, :], weights[:, None] & mask] + middle * weights[:, None]
     else:
         values = table[codes[None, :], np.abs(weights)[:, None]] * np.where(weights < 0, -1, 1)[:, None]
     values = np.ascontiguousarray(values, dtype=np.int32)
     values.flags.writeable = False
-    return LayerTable(values, -operands.lowest)
+    return LayerTable(values, -low, code_bits, weight_bits)

@@ -8,7 +8,7 @@ Three arithmetics run the same network:
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import cast
@@ -49,7 +49,10 @@ class Operation(nn.Module):
         sources: quantizers of the inputs.
         output: quantizer of the result (the source's own where values only move).
         cap: None, or the upper bound of a fused ReLU (infinity for a plain one); the lower bound is then 0.
+        row_by_row: whether each index of the first axis is computed by itself, from the same index of every input.
     """
+
+    row_by_row = True
 
     def __init__(self, label: str, sources: Sequence[Quantizer], output: Quantizer) -> None:
         super().__init__()
@@ -62,6 +65,10 @@ class Operation(nn.Module):
 
     sources: tuple[Quantizer, ...]
     output: Quantizer
+
+    def steps(self) -> Iterator["Operation"]:
+        """The operation, and those it is made of."""
+        return (module for module in self.modules() if isinstance(module, Operation))
 
     @property
     def moves_only(self) -> bool:
@@ -107,6 +114,10 @@ class Operation(nn.Module):
         """Reals of `codes(*inputs)`, with the gradient of the real operation where it is not clamped."""
         with torch.no_grad():
             values = in_parts(lambda *parts: self.output.reals(codes(*parts)), *inputs)
+        return self.with_real_gradient(inputs, values)
+
+    def with_real_gradient(self, inputs: Sequence[torch.Tensor], values: torch.Tensor) -> torch.Tensor:
+        """These reals on the output's grid, with the gradient of the real operation where it is not clamped."""
         if not torch.is_grad_enabled():
             return values
         low, high = ((b - zero_of(self.output)) * float(self.output.scale) for b in self.bounds)

@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from approx.clamping import inside, masked
+from approx.conv_geometry import pad_amounts
 from approx.kernels import ops, pointwise
 from approx.operation import Operation, zero_of
 from approx.parts import in_parts
 from approx.quantizer import Quantizer
 from approx.requantise import requantise
+from approx.window import Window
 
 
 class QuantInput(Operation):
@@ -87,20 +88,6 @@ class IntegerSum(torch.autograd.Function):
         return into, into, None
 
 
-@dataclass(frozen=True)
-class Window:
-    """Geometry of a pooling window: kernel, stride (height, width); padding (top, left, bottom, right)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def pad(self, x: torch.Tensor, value: float) -> torch.Tensor:
-        """x [N, C, H, W] with the window's padding."""
-        top, left, bottom, right = self.padding
-        return F.pad(x, (left, right, top, bottom), value=value) if any(self.padding) else x
-
-
 class QuantMaxPool(Operation):
     """Maximum over a window; codes only move."""
 
@@ -109,8 +96,7 @@ class QuantMaxPool(Operation):
         self.window = window
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
-        padded = self.window.pad(inputs[0], -torch.inf)
-        return F.max_pool2d(padded, self.window.kernel, self.window.stride)
+        return self.window.maximum(inputs[0])
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.real(*inputs)
@@ -132,14 +118,13 @@ class QuantAvgPool(Operation):
         return ops.fixed_point(self.sources[0].scale / self.output.scale / math.prod(self.window.kernel))
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return F.avg_pool2d(self.window.pad(inputs[0], 0.0), self.window.kernel, self.window.stride)
+        return self.window.mean(inputs[0])
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
         source, factors = self.sources[0], self._factors()
 
         def codes(x: torch.Tensor) -> torch.Tensor:
-            centred = self.window.pad(source.codes(x) - zero_of(source), 0.0)
-            means = F.avg_pool2d(centred.double(), self.window.kernel, self.window.stride)
+            means = self.window.mean((source.codes(x) - zero_of(source)).double())
             sums = torch.round(means * math.prod(self.window.kernel))
             return requantise(sums, *factors, zero_of(self.output), self.bounds)
 
@@ -199,31 +184,31 @@ class QuantClamp(_Move):
 
 
 class QuantPad(_Move):
-    """Pads with real zero; `amounts` is (before, after) for height, width, channels."""
+    """Pads with real zero; `amounts` is (before, after) for every spatial axis, then channels."""
 
     def __init__(self, label: str, source: Quantizer, amounts: Sequence[tuple[int, int]]) -> None:
         super().__init__(label, source)
         self.amounts = tuple(amounts)
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
-        height, width, channels = self.amounts
-        return F.pad(inputs[0], (*width, *height, *channels))
+        *spatial, channels = self.amounts
+        return F.pad(inputs[0], pad_amounts(*zip(channels, *spatial, strict=True)))
 
 
 class QuantSlice(_Move):
-    """start:stop:step for height, width, channels."""
+    """start:stop:step for every spatial axis, then channels."""
 
     def __init__(self, label: str, source: Quantizer, slices: Sequence[slice]) -> None:
         super().__init__(label, source)
         self.slices = tuple(slices)
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
-        height, width, channels = self.slices
-        return inputs[0][:, channels, height, width]
+        *spatial, channels = self.slices
+        return inputs[0][(slice(None), channels, *spatial)]
 
 
 class QuantFlatten(_Move):
-    """[N, C, H, W] -> [N, C * H * W]."""
+    """[N, C, ...] -> [N, F]."""
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
         return inputs[0].flatten(1)

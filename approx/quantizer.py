@@ -21,7 +21,8 @@ CLIPS = np.linspace(0.35, 1.0, 66)
 class Quantizer(nn.Module):
     """Codes of one activation tensor: `real = scale * (code - zero_point)`.
 
-    8-bit quantizers are unsigned (codes 0..255). The 16-bit one of a network's output is signed with zero point 0.
+    Quantizers of 2..8 bits are unsigned (8: codes 0..255). The 16-bit one of a network's output is signed with zero
+    point 0.
     """
 
     scale: torch.Tensor
@@ -38,7 +39,8 @@ class Quantizer(nn.Module):
     @property
     def bounds(self) -> tuple[int, int]:
         """Smallest and largest code."""
-        return (0, 255) if self.bits == 8 else (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1)
+        half = 1 << (self.bits - 1)
+        return (0, 2 * half - 1) if self.bits <= 8 else (-half, half - 1)
 
     @property
     def grid(self) -> tuple[float, int, tuple[int, int]]:
@@ -75,13 +77,13 @@ class Quantizer(nn.Module):
                 "a quantizer has seen no calibration data; run calibration batches through the network first"
             )
         low, high = self._extremes
-        if self.bits != 8:
+        if self.bits > 8:
             self._set(2.0 * max(-low, high, 1e-6) / self.bounds[1], 0)
         else:
             sample = torch.cat(self._samples).double().numpy()
             if len(sample) > SAMPLE:
                 sample = np.random.default_rng(0).choice(sample, SAMPLE, replace=False)
-            self._set(*_least_squares_range(sample, low, high))
+            self._set(*_least_squares_range(sample, (low, high), self.bounds[1]))
         self._extremes, self._samples = (0.0, 0.0), []
 
     def _set(self, scale: float, zero_point: int) -> None:
@@ -109,19 +111,22 @@ class Quantizer(nn.Module):
         return inside + (self.reals(self.codes(values.detach())) - inside).detach()
 
 
-def _least_squares_range(sample: npt.NDArray[np.float64], low: float, high: float) -> tuple[float, int]:
-    """Scale and zero point of the clipped range [low, high] * t with the least squared error on the sample."""
+def _least_squares_range(
+    sample: npt.NDArray[np.float64], extremes: tuple[float, float], highest: int
+) -> tuple[float, int]:
+    """Scale and zero point of the clipped extremes * t with the least squared error on the sample, codes 0..highest."""
+    low, high = extremes
     best = (np.inf, 1.0, 0)
     for clip in CLIPS:
-        scale = max((high - low) * clip / 255.0, 1e-9)
-        zero = int(np.clip(np.rint(-low * clip / scale), 0, 255))
-        restored = (np.clip(np.rint(sample / scale) + zero, 0, 255) - zero) * scale
+        scale = max((high - low) * clip / highest, 1e-9)
+        zero = int(np.clip(np.rint(-low * clip / scale), 0, highest))
+        restored = (np.clip(np.rint(sample / scale) + zero, 0, highest) - zero) * scale
         best = min(best, (float(np.mean((restored - sample) ** 2)), scale, zero))
     return best[1], best[2]
 
 
 def quantise_weight(
-    weight: torch.Tensor, operands: Operands, smallest_scale: torch.Tensor | float = 1e-12
+    weight: torch.Tensor, operands: Operands, smallest_scale: torch.Tensor | float = 1e-12, bits: int = 8
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Real weights -> integers, per output channel.
 
@@ -129,18 +134,20 @@ def quantise_weight(
         weight: float [O, ...].
         operands: weight coding.
         smallest_scale: float or [O]; keeps a channel of tiny weights from an overflowing integer bias.
+        bits: of the circuit's weight operand.
 
     Returns:
         values int16 [O, ...], scale float64 [O], zero int64 [O] with `weight = scale * (values - zero)`.
     """
     flat = weight.detach().flatten(1).double()
     floor = torch.as_tensor(smallest_scale, dtype=torch.float64)
+    lowest, highest = operands.span(bits)
     if operands is Operands.AFFINE:
         low, high = flat.amin(1).clamp(max=0.0), flat.amax(1).clamp(min=0.0)
-        scale = torch.maximum((high - low) / 255.0, floor)
-        zero = torch.round(-low / scale).clamp(0, 255)
+        scale = torch.maximum((high - low) / highest, floor)
+        zero = torch.round(-low / scale).clamp(0, highest)
     else:
-        scale = torch.maximum(flat.abs().amax(1) / operands.highest, floor)
+        scale = torch.maximum(flat.abs().amax(1) / highest, floor)
         zero = torch.zeros_like(scale)
-    values = torch.round(flat / scale[:, None]).add_(zero[:, None]).clamp_(operands.lowest, operands.highest)
+    values = torch.round(flat / scale[:, None]).add_(zero[:, None]).clamp_(lowest, highest)
     return values.to(torch.int16).view(weight.shape), scale, zero.to(torch.int64)

@@ -125,7 +125,8 @@ def trace(network: QuantisedNetwork, batches: Iterable[torch.Tensor], patches: i
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: collector.finish(name, patches) for name, collector in collectors.items()}
+    images = sum(len(batch) for batch in batches)
+    return {name: collector.finish(name, patches, images) for name, collector in collectors.items()}
 
 
 class _Collector:
@@ -136,25 +137,26 @@ class _Collector:
         self.random = torch.Generator().manual_seed(0)
         self.patches: list[torch.Tensor] = []
         self.moments = torch.zeros(3, len(layer.weight), dtype=torch.float64)
-        self.positions = 0
+        self.products = 0
 
     def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         layer, x = self.layer, inputs[0]
         response = layer.product(x, layer.weight).double()
         rows = layer.channels_last(response).flatten(0, -2)
         self.moments += torch.stack([torch.full((rows.shape[1],), float(len(rows))), rows.sum(0), rows.square().sum(0)])
-        self.positions = len(rows) // len(x)
+        self.products += layer.multiplications(response)
         self.patches.append(layer.receptive_fields(layer.codes(x), self.wanted, self.random))
 
-    def finish(self, name: str, patches: int) -> LayerTrace:
-        layer = self.layer
+    def finish(self, name: str, patches: int, images: int) -> LayerTrace:
+        layer, seen = self.layer, torch.cat(self.patches, 1)
+        spread = torch.arange(patches) * seen.shape[1] // patches  # a recurrent layer sees far more, step by step
         count, total, squares = self.moments
         variance = (squares / count - (total / count) ** 2).clamp(min=0)
         overall = (squares.sum() / count.sum() - (total.sum() / count.sum()) ** 2).clamp(min=0)
         return LayerTrace(
             name=name,
-            macs=self.positions * layer.weight.numel(),
-            patches=torch.cat(self.patches, 1)[:, :patches].contiguous().numpy(),
+            macs=self.products // images,
+            patches=seen[:, spread].contiguous().numpy(),
             weight=layer.weight.detach().flatten(1).numpy().copy(),
             input_scale=float(layer.sources[0].scale),
             input_zero=int(layer.sources[0].zero_point),

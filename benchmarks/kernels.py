@@ -26,6 +26,7 @@ from approx import tvm_adapter
 from approx.kernels import low_rank, table_conv2d, table_matmul
 from approx.kernels.dispatch import PATHS
 from approx.kernels.geometry import conv_geometry
+from benchmarks._kernel_networks import forward_rows, memory_rows, training_rows
 from benchmarks._report import Row, at_least, at_most, interleaved, publish
 
 LAYERS = {
@@ -205,7 +206,8 @@ def main() -> None:
             rows += layer_rows(rounds, threads)
         torch.set_num_threads(1)
         rows += [*thread_rows(rounds), *small_rows(rounds)]
-    rows += start_rows()
+        rows += forward_rows(rounds)
+    rows += [*training_rows(min(rounds, 7)), *memory_rows(), *start_rows()]
     publish("benchmarks.kernels", rows, arguments.json)
 
 

@@ -9,7 +9,7 @@ from torch import fx
 
 from approx import QuantisedNetwork
 from approx.capture import INPUT
-from approx.convolution import QuantConv2d
+from approx.convolution import QuantConv
 from approx.layer import QuantLayer
 from approx.linear import QuantLinear
 from approx.operation import Arithmetic, Operation
@@ -24,10 +24,13 @@ from approx.operations import (
     QuantPad,
     QuantSlice,
 )
+from approx.window import Window
 from deploy import program as p
 from deploy.accumulator import accumulator_bound
 
+Two = tuple[int, int]
 Three = tuple[int, int, int]
+Four = tuple[int, int, int, int]
 
 
 def build(network: QuantisedNetwork, name: str = "network") -> p.Program:
@@ -38,7 +41,8 @@ def build(network: QuantisedNetwork, name: str = "network") -> p.Program:
         name: kept in the program's metadata.
 
     Raises:
-        ValueError: the network is not calibrated, or an accumulator could leave 32 bits (the layer is named).
+        ValueError: the network is not calibrated, has an operation that programs do not know, or an accumulator that
+            could leave 32 bits; the layer is named.
     """
     shapes = _shapes(network)
     tensors: dict[str, p.TensorSpec] = {}
@@ -53,14 +57,29 @@ def build(network: QuantisedNetwork, name: str = "network") -> p.Program:
         label = operation.label
         tensors[label] = _spec(operation, shapes[label])
         if not isinstance(operation, QuantInput):
-            inputs = tuple(_operation(network, cast(fx.Node, a)).label for a in node.args)
-            operations.append(BUILDERS[type(operation)](operation, (label, inputs, label)))
+            read = (cast(fx.Node, a) for a in node.args)
+            inputs = tuple(_operation(network, a).label for a in read if a.op == "call_module")
+            builder = _builder(operation, [shapes[name] for name in (*inputs, label)])
+            operations.append(builder(operation, (label, inputs, label)))
     _require_wide_output(operations[-1])
     return p.Program(tensors, tuple(operations), INPUT, result, {"name": name})
 
 
 def _operation(network: QuantisedNetwork, node: fx.Node) -> Operation:
     return cast(Operation, network.graph_module.get_submodule(str(node.target)))
+
+
+def _builder(operation: Operation, shapes: list[tuple[int, ...]]) -> Callable[[Operation, "Place"], p.Operation]:
+    """What builds the operation, which reads and writes tensors of these shapes (channels last, without the batch)."""
+    builder = BUILDERS.get(type(operation))
+    if builder is None or any(len(shape) not in (1, 3) for shape in shapes):
+        places = " -> ".join(str(list(shape)) for shape in shapes)
+        raise ValueError(
+            f"operation {operation.label!r} ({type(operation).__name__}, {places}) has no form in an integer program: "
+            f"programs hold {', '.join(sorted(kind.__name__ for kind in BUILDERS))} of [F] or [H, W, C]; such a "
+            "network can be simulated, trained and analysed, but not deployed"
+        )
+    return builder
 
 
 def _require_wide_output(last: p.Operation) -> None:
@@ -92,6 +111,11 @@ def _spec(operation: Operation, shape: tuple[int, ...]) -> p.TensorSpec:
     quantizer = operation.output
     if not quantizer.calibrated:
         raise ValueError(f"operation {operation.label!r} is not calibrated; quantise the network with calibration data")
+    if quantizer.bits not in (8, 16):
+        raise ValueError(
+            f"operation {operation.label!r} writes activations of {quantizer.bits} bits, programs hold 8; "
+            "quantise the network with bits=8 to deploy it"
+        )
     dtype = "uint8" if quantizer.bits == 8 else "int16"
     return p.TensorSpec(shape, dtype, float(quantizer.scale), int(quantizer.zero_point))
 
@@ -100,6 +124,8 @@ Place = tuple[str, tuple[str, ...], str]
 
 
 def _weights(layer: QuantLayer) -> p.IntegerWeights:
+    if layer.mixed:
+        raise ValueError(f"layer {layer.label!r} has circuits by output channel; programs hold one circuit a layer")
     numbers = layer.integers()
     values = numbers.values.numpy()
 
@@ -113,7 +139,7 @@ def _weights(layer: QuantLayer) -> p.IntegerWeights:
         multiplier=int32(numbers.multiplier),
         shift=int32(numbers.shift),
         table=None if layer.table is None else layer.table.values,
-        offset=-layer.operands.lowest,
+        offset=layer.product_table.offset,
         circuit=layer.circuit,
         operands=layer.operands.value,
     )
@@ -122,9 +148,10 @@ def _weights(layer: QuantLayer) -> p.IntegerWeights:
 
 
 def _conv2d(operation: Operation, place: Place) -> p.Operation:
-    conv = cast(QuantConv2d, operation)
+    conv = cast(QuantConv, operation)
     g, (low, high) = conv.geometry, conv.bounds
-    return p.Conv2d(*place, _weights(conv), g.stride, g.padding, g.dilation, g.groups, low, high)
+    moves = cast(tuple[Two, Four, Two], (g.stride, g.padding, g.dilation))
+    return p.Conv2d(*place, _weights(conv), *moves, g.groups, low, high)
 
 
 def _linear(operation: Operation, place: Place) -> p.Operation:
@@ -137,15 +164,16 @@ def _add(operation: Operation, place: Place) -> p.Operation:
 
 
 def _max_pool2d(operation: Operation, place: Place) -> p.Operation:
-    window = cast(QuantMaxPool, operation).window
-    return p.MaxPool2d(*place, window.kernel, window.stride, window.padding)
+    return p.MaxPool2d(*place, *_window(cast(QuantMaxPool, operation).window))
 
 
 def _avg_pool2d(operation: Operation, place: Place) -> p.Operation:
     pool = cast(QuantAvgPool, operation)
-    return p.AvgPool2d(
-        *place, pool.window.kernel, pool.window.stride, pool.window.padding, *pool.fixed_point(), *pool.bounds
-    )
+    return p.AvgPool2d(*place, *_window(pool.window), *pool.fixed_point(), *pool.bounds)
+
+
+def _window(window: Window) -> tuple[Two, Two, Four]:
+    return cast(tuple[Two, Two, Four], (window.kernel, window.stride, window.padding))
 
 
 def _clamp(operation: Operation, place: Place) -> p.Operation:
@@ -171,8 +199,10 @@ def _flatten(operation: Operation, place: Place) -> p.Operation:
     return p.Flatten(*place)
 
 
-BUILDERS: dict[type[Operation], Callable[[Operation, Place], p.Operation]] = {
-    QuantConv2d: _conv2d,
+Builder = Callable[[Operation, Place], p.Operation]
+
+BUILDERS: dict[type[Operation], Builder] = {
+    QuantConv: _conv2d,
     QuantLinear: _linear,
     QuantAdd: _add,
     QuantMaxPool: _max_pool2d,

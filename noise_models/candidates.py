@@ -127,6 +127,9 @@ def _one_thread() -> Iterator[None]:
 
 def _ways(library: Mapping[str, Multiplier], coding: Operands) -> Iterator[tuple[Multiplier, Choice]]:
     for name, multiplier in library.items():
+        if (multiplier.width_a, multiplier.width_b) != (8, 8):
+            widths = f"{multiplier.width_a}x{multiplier.width_b}"
+            raise ValueError(f"multiplier {name!r} is {widths} bits wide, candidates are 8x8: filter the library")
         if multiplier.signed == coding.signed_circuit:
             yield multiplier, Choice(name, coding, False)
             if not np.array_equal(multiplier.table, multiplier.table.T):

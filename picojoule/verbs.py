@@ -125,15 +125,21 @@ def retrain(
     loader: Iterable[Any],
     recipe: approx.Recipe | None = None,
     teacher: nn.Module | None = None,
+    half_window: int | None = None,
 ) -> QuantisedNetwork:
-    """Train with the bit-exact forward and straight-through gradients; in place, returned.
+    """Train with the bit-exact forward; in place, returned.
 
     Args:
         network: from `approximate`.
         loader: training batches (images, labels), iterated once per epoch.
         recipe: how; absent: one epoch.
         teacher: distil from this network (the float model, say).
+        half_window: absent: gradients straight through; 0..125: smoothed differences of the product tables.
+
+    Raises:
+        ValueError: half_window is out of range.
     """
+    network.use_gradient(half_window)
     network.use(approx.Arithmetic.INTEGER)
     for _ in approx.Trainer(network, recipe or approx.Recipe(), teacher).run(loader):
         pass

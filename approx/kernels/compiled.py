@@ -8,11 +8,14 @@ last wins, with the same contents.
 The folder is `PICOJOULE_CACHE`, by default `~/.cache/picojoule`. An entry is named after the kernel, the
 instruction set, and a hash of the kernel's source and the TVM version. Without a linker
 (`tvm_adapter.can_link`) kernels are compiled in every process, a quarter of a second each.
+
+A wheel brings entries of its own (`shipping.py`), which are looked at first: with them only `tvm_ffi` is needed.
 """
 
 import hashlib
 import logging
 import os
+import sys
 import tempfile
 import threading
 import warnings
@@ -33,6 +36,24 @@ Kernel = TypeVar("Kernel")
 def cache_folder() -> Path:
     """Folder of compiled kernels: `PICOJOULE_CACHE`, or `~/.cache/picojoule`."""
     return Path(os.environ.get("PICOJOULE_CACHE") or Path.home() / ".cache" / "picojoule") / "kernels"
+
+
+def shipped_folder() -> Path:
+    """Folder of the kernels that came with picojoule; there is none in a source checkout."""
+    return Path(__file__).with_name("shipped")
+
+
+def kernel_problem() -> str | None:
+    """Says why kernels cannot be used on this machine, or None where they can. Imports nothing."""
+    problem = tvm_adapter.tvm_problem()
+    if problem is not None and tvm_adapter.ffi_problem() is None and _ships(tvm_adapter.host_isa()):
+        return None
+    return problem
+
+
+@cache
+def _ships(isa: str) -> bool:
+    return sys.platform == "linux" and any(shipped_folder().glob(f"*-{isa}-*.so"))
 
 
 def compiled(kernel: Kernel, name: str, isa: str, script: Callable[[Kernel], Any], source: Path) -> Callable[..., None]:
@@ -61,19 +82,29 @@ def forget() -> None:
 
 
 def _load_or_build(kernel: Kernel, name: str, isa: str, script: Callable[[Kernel], Any], source: Path) -> Any:
-    entry = cache_folder() / f"{name}-{isa}-{_source_hash(source)}.so"
-    if tvm_adapter.can_link() and _is_whole(entry):
-        return tvm_adapter.load_shared(entry)[name]
-    tvm = tvm_adapter.require_tvm()
-    module = tvm.IRModule({name: script(kernel)})
-    executable = tvm.compile(module, target=tvm_adapter.isa_target(isa))
+    file = f"{name}-{isa}-{source_hash(source)}.so"
+    entry = cache_folder() / file
+    for known in (shipped_folder() / file, entry):
+        if sys.platform == "linux" and _is_whole(known):
+            return tvm_adapter.load_shared(known)[name]
+    executable = build(kernel, name, isa, script)
     if tvm_adapter.can_link():
-        _write(executable, entry)
+        write(executable, entry)
     return executable[name]
 
 
+def build(kernel: Kernel, name: str, isa: str, script: Callable[[Kernel], Any]) -> Any:
+    """Compiles a kernel for an instruction set, this machine's or another.
+
+    Raises:
+        ImportError: TVM cannot be used.
+    """
+    tvm = tvm_adapter.require_tvm()
+    return tvm.compile(tvm.IRModule({name: script(kernel)}), target=tvm_adapter.isa_target(isa))
+
+
 @cache
-def _source_hash(source: Path) -> str:
+def source_hash(source: Path) -> str:
     versions = f"{tvm_adapter.TVM_VERSIONS[0]} {tvm_adapter.TVM_FFI_VERSIONS[0]}"
     return hashlib.sha256(versions.encode() + source.read_bytes()).hexdigest()[:16]
 
@@ -93,7 +124,8 @@ def _is_whole(entry: Path) -> bool:
     return False
 
 
-def _write(executable: Any, entry: Path) -> None:
+def write(executable: Any, entry: Path) -> None:
+    """Writes an entry, whole or not at all; a folder that cannot be written is a warning."""
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=entry.parent) as folder:

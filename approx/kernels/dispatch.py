@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from .. import tvm_adapter
 from . import gather, low_rank, reference, row_data, row_table
 from .analysis import MAX_PLANES
+from .compiled import kernel_problem
 from .factorisation import Factorisation
 from .geometry import ConvGeometry, conv_geometry
 from .remembered import Remembered
@@ -182,7 +182,7 @@ def cheapest(table: torch.Tensor, shape: ConvGeometry) -> tuple[Path, Any]:
 
 
 def _can_compile() -> bool:
-    problem = tvm_adapter.tvm_problem()
+    problem = kernel_problem()
     if problem is not None:
         _warn_once(f"table arithmetic runs at the speed of its readable reference: {problem}")
     return problem is None

@@ -12,7 +12,7 @@ import torch
 
 from .. import tvm_adapter
 from . import pointwise_script
-from .compiled import compiled
+from .compiled import compiled, kernel_problem
 from .parallel import run_parallel
 from .pointwise_script import PointwiseClass, pointwise_kernel
 
@@ -27,7 +27,7 @@ def usable(*tensors: torch.Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and all(t.device.type == "cpu" and t.dtype in (torch.float32, torch.int32) for t in tensors)
-        and tvm_adapter.tvm_problem() is None
+        and kernel_problem() is None
     )
 
 

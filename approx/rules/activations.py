@@ -5,8 +5,9 @@ import math
 from torch import fx
 
 from approx.layer import QuantLayer
-from approx.lowering import Lowering, Unsupported, arguments
+from approx.lowering import Lowering, arguments
 from approx.operations import QuantAdd, QuantAvgPool, QuantClamp
+from approx.rules.functions import lookup
 
 
 def _bounded(low: Lowering, node: fx.Node, x: fx.Node, cap: float) -> None:
@@ -26,11 +27,12 @@ def relu(low: Lowering, node: fx.Node) -> None:
 
 
 def hardtanh(low: Lowering, node: fx.Node) -> None:
-    """ReLU6 and its like."""
+    """ReLU6 and its like; a table where the lower bound is not 0."""
     a = arguments(node)
-    if a["min_val"] != 0:
-        raise Unsupported(f"its lower bound is {a['min_val']}, only 0 (ReLU6-like) is")
-    _bounded(low, node, a["self"], float(a["max_val"]))
+    if a["min_val"] == 0:
+        _bounded(low, node, a["self"], float(a["max_val"]))
+    else:
+        lookup(low, node)
 
 
 RULES = {

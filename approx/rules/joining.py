@@ -1,34 +1,141 @@
-"""Operations that join two or more activations."""
+"""Operations that join two or more activations, or an activation and a constant."""
 
+from functools import partial
+from typing import Any
+
+import torch
 from torch import fx
 
-from approx.lowering import Lowering, Unsupported, arguments, shape
+from approx.lookup import QuantLookup
+from approx.lowering import Lowering, Unsupported, arguments, batch_axis, open_shape, shape
+from approx.matmul import QuantMatmul
+from approx.move import QuantMove
 from approx.operations import QuantAdd, QuantConcat
+from approx.product import QuantProduct
 from approx.quantizer import Quantizer
+from approx.rules.functions import add_lookup
+
+
+def number(low: Lowering, argument: Any) -> float | None:
+    """The value of an argument that is one number, else None."""
+    if isinstance(argument, fx.Node) and low.is_constant(argument):
+        value = low.tensor(argument, "operand")[1]
+        return value.item() if value.numel() == 1 else None
+    return argument if isinstance(argument, int | float) else None
+
+
+def operand(low: Lowering, argument: fx.Node, node: fx.Node) -> fx.Node:
+    """The value of an argument of `node`, a constant among them."""
+    return low.constant(argument, node) if low.is_constant(argument) else low.value(argument)
+
+
+def _with_number(low: Lowering, node: fx.Node) -> bool:
+    """Lowers arithmetic of an activation and a number, or says that it is not that."""
+    sides = list(node.args[:2])
+    numbers = [number(low, side) for side in sides]
+    if numbers[0] is None and numbers[1] is None:
+        return False
+    place = 0 if numbers[0] is None else 1  # of the activation
+    known, x = numbers[1 - place], sides[place]
+    assert isinstance(x, fx.Node) and known is not None
+    function: Any = getattr(torch, str(node.target).split(".")[1].removesuffix("_"))
+    side = partial(_right, function, known) if place == 0 else partial(_left, function, known)
+    add_lookup(low, node, x, partial(side, **node.kwargs))
+    return True
+
+
+def _right(function: Any, known: float, x: torch.Tensor, **named: Any) -> torch.Tensor:
+    result: torch.Tensor = function(x, known, **named)
+    return result
+
+
+def _left(function: Any, known: float, x: torch.Tensor, **named: Any) -> torch.Tensor:
+    result: torch.Tensor = function(torch.full_like(x, known), x, **named)
+    return result
 
 
 def add(low: Lowering, node: fx.Node) -> None:
-    """Residual addition of equal shapes."""
-    a = arguments(node)
-    if a["alpha"] != 1:
-        raise Unsupported(f"alpha is {a['alpha']}, expected 1")
-    sources = low.source(a["self"]), low.source(a["other"])
-    if shape(a["self"]) != shape(a["other"]):
-        raise Unsupported(f"shapes {shape(a['self'])} and {shape(a['other'])} differ")
-    low.add(node, QuantAdd(node.name, sources, Quantizer()), [a["self"], a["other"]])
+    """Sum; the smaller operand is stretched."""
+    if not _with_number(low, node):
+        a = arguments(node)
+        if a["alpha"] != 1:
+            raise Unsupported(f"alpha is {a['alpha']}, expected 1")
+        left, right = (_stretched(low, a[side], node) for side in ("self", "other"))
+        _sum(low, node, left, right)
+
+
+def subtract(low: Lowering, node: fx.Node) -> None:
+    """Difference: the sum with the negative."""
+    if not _with_number(low, node):
+        a = arguments(node)
+        if a["alpha"] != 1:
+            raise Unsupported(f"alpha is {a['alpha']}, expected 1")
+        left, right = (_stretched(low, a[side], node) for side in ("self", "other"))
+        negative = QuantLookup(f"{node.name}_negative", low.quantizer(right), Quantizer(), torch.neg)
+        _sum(low, node, left, low.put(negative, right))
+
+
+def _sum(low: Lowering, node: fx.Node, left: fx.Node, right: fx.Node) -> None:
+    sources = low.quantizer(left), low.quantizer(right)
+    low.define(node, low.put(QuantAdd(node.name, sources, Quantizer()), left, right))
+
+
+def _stretched(low: Lowering, argument: fx.Node, node: fx.Node) -> fx.Node:
+    """The value of an argument in the shape of the result."""
+    value, target = operand(low, argument, node), open_shape(node)
+    if shape(argument) == shape(node):
+        return value
+    return low.put(QuantMove(f"{argument.name}_stretched", low.quantizer(value), lambda v: v.expand(*target)), value)
+
+
+def multiply(low: Lowering, node: fx.Node) -> None:
+    """Product or quotient value by value; a positive number goes into a matrix product just before it."""
+    left, right = node.args[:2]
+    divides, factor = "div" in str(node.target), number(low, right)
+    if factor is not None and factor > 0 and isinstance(left, fx.Node) and low.sole_reader(left):
+        producer = low.operation(left)
+        if isinstance(producer, QuantMatmul):
+            producer.factor *= 1 / factor if divides else factor
+            return low.alias(node, left)
+    if _with_number(low, node):
+        return None
+    if divides:
+        raise Unsupported("it divides by an activation")
+    assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
+    values = operand(low, left, node), operand(low, right, node)
+    sources = tuple(low.quantizer(v) for v in values)
+    return low.define(node, low.put(QuantProduct(node.name, sources, Quantizer()), *values))
+
+
+def power(low: Lowering, node: fx.Node) -> None:
+    """A constant power."""
+    if not _with_number(low, node):
+        raise Unsupported("its exponent is an activation")
 
 
 def cat(low: Lowering, node: fx.Node) -> None:
-    """Join on the channel axis."""
+    """Join on any axis but the images'."""
     a = arguments(node)
-    parts = a["tensors"]
-    if len(shape(node)) != 4 or a["dim"] % 4 != 1:
-        raise Unsupported(f"it joins axis {a['dim']} of {shape(node)}, only channels of [N, C, H, W] are")
-    low.add(node, QuantConcat(node.name, [low.source(p) for p in parts], Quantizer()), parts)
+    axis, order = a["dim"] % len(shape(node)), list(range(len(shape(node))))
+    if axis == batch_axis(node):
+        raise Unsupported(f"it joins axis {axis} of {shape(node)}, which holds the images")
+    order[1], order[axis] = order[axis], order[1]
+
+    def exchanged(value: fx.Node) -> fx.Node:
+        """With the axis to join second, or back in its place."""
+        label = f"{value.meta['label']}_exchanged"
+        move = QuantMove(label, low.quantizer(value), lambda values: values.permute(*order))
+        return value if axis == 1 else low.put(move, value)
+
+    parts = [exchanged(operand(low, part, node)) for part in a["tensors"]]
+    joined = QuantConcat(node.name, [low.quantizer(part) for part in parts], Quantizer())
+    low.define(node, exchanged(low.put(joined, *parts)))
 
 
 RULES = {
-    "add.Tensor": add,
-    "add_.Tensor": add,
+    **dict.fromkeys(("add.Tensor", "add_.Tensor", "add.Scalar"), add),
+    **dict.fromkeys(("sub.Tensor", "sub_.Tensor", "sub.Scalar", "rsub.Scalar"), subtract),
+    **dict.fromkeys(("mul.Tensor", "mul_.Tensor", "mul.Scalar", "div.Tensor", "div_.Tensor", "div.Scalar"), multiply),
+    "pow.Tensor_Scalar": power,
     "cat.default": cat,
 }

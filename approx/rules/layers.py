@@ -7,45 +7,57 @@ import torch
 from torch import fx
 
 from approx.conv_geometry import ConvGeometry
-from approx.convolution import QuantConv2d
+from approx.convolution import QuantConv
 from approx.layer import QuantLayer
 from approx.linear import QuantLinear
-from approx.lowering import Lowering, Unsupported, arguments, pair, shape
+from approx.lowering import Lowering, Unsupported, arguments, each_axis, shape
 from approx.naming import layer_label
 from approx.quantizer import Quantizer
+from approx.transposed_convolution import QuantConvTranspose, swap_channels
+from approx.transposed_geometry import TransposedGeometry
 
 
 def _layer_parameters(low: Lowering, a: Mapping[str, Any]) -> tuple[str, tuple[torch.Tensor, torch.Tensor]]:
     name, weight = low.tensor(a["weight"], "weight")
-    bias = torch.zeros(len(weight)) if a["bias"] is None else low.tensor(a["bias"], "bias")[1]
-    return layer_label(name), (weight, bias)
+    return layer_label(name), (weight, _bias(low, a, len(weight)))
 
 
-def conv2d(low: Lowering, node: fx.Node) -> None:
-    """Convolution, any stride, padding, dilation and groups."""
+def _bias(low: Lowering, a: Mapping[str, Any], channels: int) -> torch.Tensor:
+    return torch.zeros(channels) if a["bias"] is None else low.tensor(a["bias"], "bias")[1]
+
+
+def convolution(low: Lowering, node: fx.Node) -> None:
+    """Convolution of one to three spatial axes, any stride, padding, dilation and groups."""
     a = arguments(node)
     label, parameters = _layer_parameters(low, a)
-    stride, dilation = pair(a["stride"]), pair(a["dilation"])
+    kernel = parameters[0].shape[2:]
+    stride, dilation = (each_axis(a[key], len(kernel)) for key in ("stride", "dilation"))
     if isinstance(a["padding"], str):
-        totals = (
-            [0, 0]
-            if a["padding"] == "valid"
-            else [d * (k - 1) for d, k in zip(dilation, parameters[0].shape[2:], strict=True)]
-        )
-        before = [t // 2 for t in totals]
-        padding = (before[0], before[1], totals[0] - before[0], totals[1] - before[1])
+        same = int(a["padding"] == "same")
+        totals = [same * d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        padding = (*(t // 2 for t in totals), *(t - t // 2 for t in totals))
     else:
-        height, width = pair(a["padding"])
-        padding = (height, width, height, width)
+        padding = each_axis(a["padding"], len(kernel)) * 2
     geometry = ConvGeometry(stride, padding, dilation, a["groups"])
-    low.add(node, QuantConv2d(label, low.source(a["input"]), Quantizer(), parameters, geometry), [a["input"]])
+    low.add(node, QuantConv(label, low.source(a["input"]), Quantizer(), parameters, geometry), [a["input"]])
+
+
+def transposed_convolution(low: Lowering, node: fx.Node) -> None:
+    """Transposed convolution of one to three spatial axes."""
+    a = arguments(node)
+    name, weight = low.tensor(a["weight"], "weight")
+    weight, axes = swap_channels(weight, a["groups"]), weight.dim() - 2
+    stride, padding, extra, dilation = (
+        each_axis(a[key], axes) for key in ("stride", "padding", "output_padding", "dilation")
+    )
+    geometry = TransposedGeometry(stride, padding, extra, dilation, a["groups"])
+    label, parameters = layer_label(name), (weight, _bias(low, a, len(weight)))
+    low.add(node, QuantConvTranspose(label, low.source(a["input"]), Quantizer(), parameters, geometry), [a["input"]])
 
 
 def linear(low: Lowering, node: fx.Node) -> None:
-    """Matrix product of [N, F]."""
+    """Matrix product of [..., F]."""
     a = arguments(node)
-    if len(shape(a["input"])) != 2:
-        raise Unsupported(f"its input has shape {shape(a['input'])}, expected [N, F]")
     label, parameters = _layer_parameters(low, a)
     low.add(node, QuantLinear(label, low.source(a["input"]), Quantizer(), parameters), [a["input"]])
 
@@ -57,6 +69,10 @@ def batch_norm(low: Lowering, node: fx.Node) -> None:
     if not isinstance(layer, QuantLayer) or not low.sole_reader(a["input"]) or layer.cap is not None:
         raise Unsupported(
             "it does not directly follow a convolution or linear layer of its own, so it cannot be folded"
+        )
+    if layer.channel_axis % len(shape(node)) != 1:
+        raise Unsupported(
+            f"it normalises axis 1 of [N, {', '.join(map(str, shape(node)[1:]))}], not the layer's channel axis"
         )
     mean, variance = (low.tensor(a[k], k)[1] for k in ("running_mean", "running_var"))
     gamma = torch.ones_like(mean) if a["weight"] is None else low.tensor(a["weight"], "weight")[1]
@@ -70,8 +86,10 @@ def batch_norm(low: Lowering, node: fx.Node) -> None:
 
 
 RULES = {
-    "conv2d.default": conv2d,
-    "conv2d.padding": conv2d,
+    **{f"conv{axes}d.{form}": convolution for axes in (1, 2, 3) for form in ("default", "padding")},
+    "conv_transpose1d.default": transposed_convolution,
+    "conv_transpose2d.input": transposed_convolution,
+    "conv_transpose3d.input": transposed_convolution,
     "linear.default": linear,
     "batch_norm.default": batch_norm,
 }

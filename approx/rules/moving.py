@@ -1,23 +1,9 @@
-"""Operations that only move values, or do nothing to them."""
-
-import math
+"""Operations that pad, or do nothing to the values."""
 
 from torch import fx
 
 from approx.lowering import Lowering, Unsupported, arguments, shape
-from approx.operations import QuantFlatten, QuantPad, QuantSlice
-
-
-def flatten(low: Lowering, node: fx.Node) -> None:
-    """Any reshape that keeps or flattens [N, C, H, W]."""
-    x = node.args[0]
-    assert isinstance(x, fx.Node)
-    if shape(x) == shape(node):
-        low.alias(node, x)
-    elif shape(node) == (shape(x)[0], math.prod(shape(x)[1:])):
-        low.add(node, QuantFlatten(node.name, low.source(x)), [x])
-    else:
-        raise Unsupported(f"it reshapes {shape(x)} to {shape(node)}, only flattening to [N, F] is")
+from approx.operations import QuantPad
 
 
 def identity(low: Lowering, node: fx.Node) -> None:
@@ -32,34 +18,15 @@ def pad(low: Lowering, node: fx.Node) -> None:
     a = arguments(node)
     if a.get("mode", "constant") != "constant" or a.get("value") not in (None, 0, 0.0):
         raise Unsupported(f"mode {a.get('mode')!r} with value {a.get('value')!r}, only constant zero is")
-    amounts = [(a["pad"][i], a["pad"][i + 1]) for i in range(0, len(a["pad"]), 2)]
-    if len(shape(a["self"])) != 4 or len(amounts) > 3 or min(min(p) for p in amounts) < 0:
-        raise Unsupported(f"padding {a['pad']} of {shape(a['self'])}, only non-negative padding of [N, C, H, W] is")
-    amounts += [(0, 0)] * (3 - len(amounts))
-    width, height, channels = amounts
-    low.add(node, QuantPad(node.name, low.source(a["self"]), (height, width, channels)), [a["self"]])
-
-
-def slice_(low: Lowering, node: fx.Node) -> None:
-    """Every n-th row, column or channel."""
-    a = arguments(node)
-    size, axis = shape(a["self"]), a["dim"] % len(shape(a["self"]))
-    taken = slice(*slice(a["start"], a["end"], a["step"]).indices(size[axis]))
-    if taken == slice(0, size[axis], 1):
-        return low.alias(node, a["self"])
-    if len(size) != 4 or axis == 0:
-        raise Unsupported(f"it slices axis {axis} of {size}, only channels, height and width of [N, C, H, W] are")
-    slices = [slice(0, s, 1) for s in size[1:]]
-    slices[axis - 1] = taken
-    channels, height, width = slices
-    low.add(node, QuantSlice(node.name, low.source(a["self"]), (height, width, channels)), [a["self"]])
-    return None
+    axes, amounts = len(shape(a["self"])), [(a["pad"][i], a["pad"][i + 1]) for i in range(0, len(a["pad"]), 2)]
+    if axes < 3 or len(amounts) > axes - 1 or min(min(p) for p in amounts) < 0:
+        raise Unsupported(f"padding {a['pad']} of {shape(a['self'])}, only non-negative padding of [N, C, ...] is")
+    amounts += [(0, 0)] * (axes - 1 - len(amounts))
+    *spatial, channels = amounts
+    low.add(node, QuantPad(node.name, low.source(a["self"]), (*reversed(spatial), channels)), [a["self"]])
 
 
 RULES = {
-    "flatten.using_ints": flatten,
-    "view.default": flatten,
-    "reshape.default": flatten,
     "dropout.default": identity,
     "dropout_.default": identity,
     "feature_dropout.default": identity,
@@ -70,5 +37,4 @@ RULES = {
     "detach_.default": identity,
     "pad.default": pad,
     "constant_pad_nd.default": pad,
-    "slice.Tensor": slice_,
 }

@@ -209,12 +209,14 @@ class SelectConfig(Section):
 
 
 class RetrainConfig(Section):
-    """[retrain]: training with the bit-exact forward and straight-through gradients.
+    """[retrain]: training with the bit-exact forward; gradients straight through, or of the product tables.
 
     Attributes:
         epochs, learning_rate, momentum, weight_decay: of SGD with a cosine learning rate.
         temperature, distillation: softness of the floating-point teacher's outputs, and their weight in [0, 1].
         gradient_clip: largest norm of the gradient.
+        half_window: absent: straight-through gradients; 0..125: smoothed differences of the product tables, averaged
+            over so many entries on either side (published: 1..64).
     """
 
     epochs: Count = 1
@@ -224,6 +226,7 @@ class RetrainConfig(Section):
     temperature: Positive = 4.0
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
     gradient_clip: Positive = 3.0
+    half_window: Annotated[int, Field(ge=0, le=125)] | None = None
 
 
 class DeployConfig(Section):

@@ -23,6 +23,7 @@ def retrain(lab: Lab, floating: StageResult, quantised: StageResult, selected: S
         validation = Loader(lab.splits.validation, data.evaluation_batch_size)
         values: dict[str, Json] = {"accuracy_validation_corrected": accuracy(network, validation)}
         if config is not None:
+            network.use_gradient(config.half_window)
             recipe = Recipe(
                 config.epochs,
                 config.learning_rate,

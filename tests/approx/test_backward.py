@@ -9,7 +9,7 @@ from torch import nn
 
 from approx import LayerTable, Operands, QuantisedNetwork, quantise
 from approx import difference_gradient as rule
-from approx.convolution import QuantConv2d
+from approx.convolution import QuantConv
 from approx.layer import QuantLayer
 from approx.operation import zero_of
 
@@ -141,7 +141,7 @@ def test_of_exact_products_inside_the_table_it_is_straight_through(operands: Ope
     assert torch.equal(found[2], wanted[2])
 
 
-def spelt_out(layer: QuantConv2d, x: torch.Tensor, grad: torch.Tensor, half_window: int) -> tuple[np.ndarray, ...]:
+def spelt_out(layer: QuantConv, x: torch.Tensor, grad: torch.Tensor, half_window: int) -> tuple[np.ndarray, ...]:
     """Gradients of input and weight by the chain rule, one product at a time."""
     numbers, g, source, table = layer.integers(), layer.geometry, layer.sources[0], layer.table
     along_code = rule.smoothed_difference(table.values, half_window)

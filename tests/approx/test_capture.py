@@ -93,8 +93,8 @@ class Refused(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.conv(x)
         match self.what:
-            case "gelu":
-                y = F.gelu(y)
+            case "sort":
+                y = torch.sort(y, 1)[0]
             case "norm":
                 y = self.norm(F.relu(y))
             case "in place":
@@ -102,18 +102,18 @@ class Refused(nn.Module):
                 y = F.relu(y, inplace=True) + z
             case "branch":
                 y = y if float(y.sum()) > 0 else -y
-            case "constant":
-                y = y + 1.0
+            case "images":
+                y = y[:1]
         return y.flatten(1)
 
 
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("gelu", r"aten\.gelu\.default .*cannot be quantised: no rule"),
+        ("sort", r"aten\.sort\.default .*cannot be quantised: no rule"),
         ("norm", r"aten\.batch_norm\.default .*does not directly follow"),
         ("branch", "cannot be exported"),
-        ("constant", r"aten\.add\.Tensor .*constant"),
+        ("images", r"aten\.slice\.Tensor .*takes some of axis 0 .* which holds the images"),
     ],
 )
 def test_what_is_refused_is_named(what: str, message: str) -> None:

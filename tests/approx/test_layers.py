@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from approx import Arithmetic, LayerTable, Operands, QuantisedNetwork, quantise
-from approx.convolution import QuantConv2d
+from approx.convolution import QuantConv
 
 
 def network(conv: nn.Conv2d, size: int = 6, offset: float = 0.0) -> tuple[QuantisedNetwork, torch.Tensor]:
@@ -22,7 +22,7 @@ def network(conv: nn.Conv2d, size: int = 6, offset: float = 0.0) -> tuple[Quanti
     return quantise(model, [images]), images
 
 
-def spelt_out(layer: QuantConv2d, codes: np.ndarray) -> np.ndarray:
+def spelt_out(layer: QuantConv, codes: np.ndarray) -> np.ndarray:
     """Accumulators [N, O, Ho, Wo], one product at a time."""
     numbers, g = layer.integers(), layer.geometry
     zero_x = int(layer.sources[0].zero_point)
@@ -65,7 +65,7 @@ CONVOLUTIONS = [
 def test_accumulators_are_the_table_s(conv: nn.Conv2d, operands: Operands, approximate: bool) -> None:
     quantised, images = network(conv, offset=0.7)
     layer = next(iter(quantised.layers().values()))
-    assert isinstance(layer, QuantConv2d) and int(layer.sources[0].zero_point) > 0
+    assert isinstance(layer, QuantConv) and int(layer.sources[0].zero_point) > 0
     count = operands.highest - operands.lowest + 1
     noise = np.random.default_rng(1).integers(-900, 900, (count, 256))
     weights = np.arange(operands.lowest, operands.highest + 1)[:, None]

@@ -55,20 +55,6 @@ def test_exact_circuits_give_exact_tables(operands: Operands) -> None:
     assert (table.weight_values[[0, -1]] == [operands.lowest, operands.highest]).all()
 
 
-def test_wrong_signedness_and_width_are_refused(odd_table: np.ndarray) -> None:
+def test_wrong_signedness_is_refused(odd_table: np.ndarray) -> None:
     with pytest.raises(ValueError, match="need a signed circuit, 'test' is unsigned"):
         layer_table(circuit(odd_table), Operands.SIGNED)
-    narrow = Multiplier(
-        "narrow",
-        np.zeros((16, 16), np.int32),
-        False,
-        4,
-        4,
-        1.0,
-        1.0,
-        None,
-        None,
-        Provenance("t", "n", "m", 0.0),
-    )
-    with pytest.raises(ValueError, match="4x4 bits wide"):
-        layer_table(narrow, Operands.AFFINE)

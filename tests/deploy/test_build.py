@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from approx import Assignment, Choice, Operands, QuantisedNetwork, capture, correct, quantise
+from approx import Assignment, Choice, Operands, QuantisedNetwork, capture, correct, layer_table, quantise
 from deploy.build import build
 from deploy.interpreter import run
 from deploy.program_file import load_program, save_program
-from multipliers import Multiplier, default_library
+from multipliers import Library, Multiplier, default_library, generate
 
 
 class Everything(nn.Module):
@@ -102,3 +102,29 @@ def test_wrong_image_size(images: torch.Tensor) -> None:
     program = build(calibrated(images))
     with pytest.raises(ValueError, match=r"\('N', 2, 8, 8\), got \(1, 2, 9, 9\)"):
         program.quantise_input(np.zeros((1, 2, 9, 9)))
+
+
+def two_layers(bits: int = 8) -> QuantisedNetwork:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+    return quantise(model.eval(), [torch.randn(8, 2, 8, 8)], bits=bits)
+
+
+def test_circuits_with_a_narrow_weight_operand_deploy(images: torch.Tensor) -> None:
+    network = two_layers()
+    network.assign(Assignment({"*": Choice("mul8x5u_trunc3")}), Library([generate("mul8x5u_trunc3")]))
+    program = build(network)
+    codes = run(program, program.quantise_input(images.numpy()))
+    with torch.no_grad():
+        wanted = network(images).double() / network.layers()["3"].output.scale
+    assert (codes == torch.round(wanted).numpy()).all() and len(np.unique(codes)) > 20
+
+
+def test_narrow_activations_and_circuits_by_channel_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="'@input' writes activations of 4 bits, programs hold 8"):
+        build(two_layers(4))
+    network = two_layers()
+    tables = {n: layer_table(generate(n), Operands.SIGN_MAGNITUDE) for n in ("mul8u_trunc4", "mul8u_drum4")}
+    network.layers()["0"].use_circuits(tables, Operands.SIGN_MAGNITUDE, [*tables] * 2)
+    with pytest.raises(ValueError, match="'0' has circuits by output channel"):
+        build(network)

@@ -1,0 +1,158 @@
+"""`QuantMatmul`: a matrix product of two activations whose products come from a circuit's table (attention).
+
+The second activation w takes the weight's place: with codes x, integers w and zero points z,
+
+    Σ_k (x[p, k] - z_x) (w[k, o] - z_w) = Σ_k T[w, x] - z_w Σ_k x - z_x Σ_k w + K z_x z_w
+
+AFFINE takes the codes of w as they are, SIGN_MAGNITUDE_9 codes minus zero point (-255..255): both are exact. The 8-bit
+codings SIGN_MAGNITUDE and SIGNED first bring codes minus zero point to -127..127 by fixed-point requantisation, which
+costs up to one bit of w.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from approx.kernels import ops, pointwise
+from approx.layer import EXACT
+from approx.operands import LayerTable, Operands, exact_table
+from approx.operation import Arithmetic, Operation, zero_of
+from approx.parts import in_parts
+from approx.quantizer import Quantizer
+from approx.requantise import requantise
+
+_TOGETHER = 16  # matrices of one kernel call; measured best of 1..96 on 197 x 64 matrices
+
+
+class Second(NamedTuple):
+    """The second activation in the circuit's coding: `real = scale * (values - zero)`.
+
+    Attributes:
+        values: int16 [..., K, O].
+        zero: int64 scalar.
+        scale: float64 scalar.
+    """
+
+    values: torch.Tensor
+    zero: torch.Tensor
+    scale: torch.Tensor
+
+
+class QuantMatmul(Operation):
+    """factor * x @ w for activations x [..., P, K] and w [..., K, O] with the same leading axes.
+
+    Attributes:
+        factor: positive, folded into requantisation.
+        operands, table, circuit, product_table, products: as of a `QuantLayer`.
+    """
+
+    def __init__(
+        self, label: str, sources: tuple[Quantizer, Quantizer], output: Quantizer, factor: float = 1.0
+    ) -> None:
+        super().__init__(label, sources, output)
+        self.factor = factor
+        self.use_exact()
+
+    def use_circuit(self, circuit: str, operands: Operands, table: LayerTable | None) -> None:
+        """Make products with this table (None: exactly), w coded as `operands`."""
+        self.circuit, self.operands = circuit, operands
+        self.table = None if table is None or table.exact else table
+        self.product_table = table or exact_table(operands)
+        self.products = self.product_table.tensor()
+
+    def use_exact(self) -> None:
+        """Make products exactly, of all the bits of both activations."""
+        self.use_circuit(EXACT, Operands.SIGN_MAGNITUDE_9, None)
+
+    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
+        x, w = inputs
+        if self.arithmetic is not Arithmetic.FLOAT:
+            values, zero, scale = self.second(w.detach())
+            w = w + (((values - zero) * scale).to(w.dtype) - w).detach()
+        return self.factor * (x @ w)
+
+    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            values = self.reals(*inputs)
+        return self.with_real_gradient(inputs, values)
+
+    def second(self, w: torch.Tensor) -> Second:
+        """The second activation, real on its grid, in the circuit's coding."""
+        source = self.sources[1]
+        zero, codes = source.zero_point, byte_codes(source, w).to(torch.int16)
+        if self.operands is Operands.AFFINE:
+            return Second(codes, zero, source.scale)
+        none = torch.zeros_like(zero)
+        centred = codes - zero.to(torch.int16)
+        if self.operands is Operands.SIGN_MAGNITUDE_9:
+            return Second(centred, none, source.scale)
+        bounds = self.operands.span(self.product_table.weight_bits)
+        shrink = bounds[1] / torch.maximum(zero, source.bounds[1] - zero).double()
+        multiplier, shift = ops.fixed_point(shrink)
+        values = in_parts(lambda part: requantise(part, multiplier, shift, 0, bounds).to(torch.int16), centred)
+        return Second(values, none, source.scale / shrink)
+
+    def check_widths(self) -> None:
+        """Checks that the activations fit the circuit's operands.
+
+        Raises:
+            ValueError: they do not; says which.
+        """
+        shrinks = self.operands in (Operands.SIGN_MAGNITUDE, Operands.SIGNED)
+        table, (first, second) = self.product_table, self.sources
+        if first.bits > table.code_bits or (second.bits > table.weight_bits and not shrinks):
+            raise ValueError(
+                f"matrix product {self.label!r} reads activations of {first.bits} and {second.bits} bits, multiplier "
+                f"{self.circuit!r} takes {table.code_bits} and {table.weight_bits}; quantise the network with fewer "
+                "bits, or code the second with operands='sign-magnitude', which rounds it"
+            )
+
+    def reals(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """The real product [..., P, O] of reals on their grids, as the device computes it.
+
+        Raises:
+            ValueError: as `check_widths`.
+        """
+        self.check_widths()
+        codes = byte_codes(self.sources[0], x.flatten(0, -3))
+        second = self.second(w.flatten(0, -3))
+        together = codes.shape[0] if torch.compiler.is_compiling() else _TOGETHER  # a graph holds any number
+        pairs = zip(codes.split(together), second.values.mT.split(together), strict=True)
+        parts = [self._product(rows, second._replace(values=columns)) for rows, columns in pairs]
+        return torch.cat(parts).view(*x.shape[:-1], w.shape[-1])
+
+    def sums(self, codes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Sums of products, int32 [P, B, O], of codes uint8 [B, P, K] and values int16 [B, O, K].
+
+        They are a 1 x 1 convolution of a P x 1 image whose groups are the B matrices: one call, whatever B is.
+        """
+        (matrices, rows, fan_in), columns = codes.shape, values.shape[1]
+        image = codes.transpose(0, 1).reshape(1, rows, 1, matrices * fan_in).contiguous()
+        index = (values + self.product_table.offset).reshape(matrices * columns, 1, 1, fan_in).contiguous()
+        sums = ops.table_conv2d(image, index, self.products, (1, 1), (0, 0, 0, 0), (1, 1), matrices, 0)
+        return sums.view(rows, matrices, columns)
+
+    def _product(self, codes: torch.Tensor, second: Second) -> torch.Tensor:
+        """Reals [B, P, O] of codes uint8 [B, P, K] and values [B, O, K]."""
+        zero_x, fan_in = zero_of(self.sources[0]), codes.shape[2]
+        sums = self.sums(codes, second.values)
+        constant = fan_in * zero_x * second.zero - zero_x * second.values.sum(2, dtype=torch.int64)
+        box = codes.sum(2, dtype=torch.int32).T.contiguous()  # [P, B]
+        size = self.factor * self.sources[0].scale * second.scale / self.output.scale
+        multiplier, shift = ops.fixed_point(size)
+        scale, zero, _ = self.output.grid
+        if pointwise.usable(sums):
+            vectors = [v.expand(constant.numel()).contiguous() for v in (multiplier, shift, second.zero)]
+            grid, affine = (scale, zero, self.bounds), (box, vectors[2])
+            flat = pointwise.requantise(sums.flatten(1), constant.flatten(), (vectors[0], vectors[1]), grid, affine)
+            return flat.view(sums.shape).transpose(0, 1)
+        total = sums + constant - second.zero * box[:, :, None]
+        codes = requantise(total, multiplier, shift, zero_of(self.output), self.bounds)
+        return self.output.reals(codes).transpose(0, 1)
+
+
+def byte_codes(source: Quantizer, x: torch.Tensor) -> torch.Tensor:
+    """Codes uint8 of reals."""
+    if pointwise.usable(x):
+        return pointwise.codes(x.contiguous(), source.grid)
+    return in_parts(lambda part: source.codes(part).to(torch.uint8), x.contiguous())

@@ -1,0 +1,158 @@
+"""Operands of 2..8 bits on either side, and circuits of their own for output channels."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from approx import Assignment, Choice, LayerTable, Operands, layer_table, quantise
+from multipliers import Library, Multiplier, Provenance, generate
+
+WIDTHS = [(2, 2), (8, 2), (3, 7), (5, 8), (8, 8)]
+
+
+def random_circuit(width_a: int, width_b: int, signed: bool) -> Multiplier:
+    """A circuit without any structure, table[0][0] != 0."""
+    bits = width_a + width_b
+    low, high = (-(1 << bits - 2), 1 << bits - 2) if signed else (1, 1 << bits)
+    table = np.random.default_rng(bits).integers(low, high, (1 << width_a, 1 << width_b))
+    provenance = Provenance("test", "none", "made up", 0.0)
+    return Multiplier("test", table.astype(np.int32), signed, width_a, width_b, 1.0, 1.0, None, None, provenance)
+
+
+def product(circuit: Multiplier, operands: Operands, code: int, weight: int, swap: bool) -> int:
+    """The product of one pair, by the definition of the coding."""
+    code_bits = circuit.width_b if swap else circuit.width_a
+    x, w = code, abs(weight)
+    if operands is Operands.SIGNED:
+        x, w = code - (1 << (code_bits - 1)), weight
+    a, b = (w, x) if swap else (x, w)
+    value = int(circuit.table[a % (1 << circuit.width_a), b % (1 << circuit.width_b)])
+    if operands is Operands.SIGNED:
+        return value + (1 << (code_bits - 1)) * weight
+    return -value if weight < 0 else value
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.parametrize("operands", list(Operands))
+@pytest.mark.parametrize("swap", [False, True])
+def test_layer_tables_of_every_width(widths: tuple[int, int], operands: Operands, swap: bool) -> None:
+    circuit = random_circuit(*widths, operands.signed_circuit)
+    table = layer_table(circuit, operands, swap)
+    assert (table.code_bits, table.weight_bits) == (widths[::-1] if swap else widths)
+    low, high = operands.span(table.weight_bits)
+    assert table.values.shape == (high - low + 1, 256) and table.offset == -low
+    for weight in {low, low + 1, 0, high}:
+        for code in {0, 1, (1 << table.code_bits) - 1}:
+            assert table.values[weight - low, code] == product(circuit, operands, code, weight, swap)
+    beyond = table.values[:, (1 << table.code_bits) - 1 :]
+    assert (beyond == beyond[:, :1]).all() and not table.error()[:, 1 << table.code_bits :].any()
+
+
+@pytest.mark.parametrize("name", ["mul4u_array", "mul3x6u_array", "mul5x3s_exact"])
+def test_exact_narrow_circuits_are_exact(name: str) -> None:
+    circuit = generate(name)
+    assert layer_table(circuit, Operands.SIGNED if circuit.signed else Operands.SIGN_MAGNITUDE_9).exact
+
+
+def test_circuits_wider_than_8_bits_are_refused() -> None:
+    with pytest.raises(ValueError, match="9x8 bits wide, layers need 2..8"):
+        layer_table(generate("mul9x8u_array"), Operands.AFFINE)
+
+
+def small_network(bits: int = 8) -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=2), nn.Flatten())
+    model.append(nn.Linear(64, 3))
+    images = torch.randn(6, 2, 6, 6)
+    return quantise(model.eval(), [images], bits=bits), images
+
+
+@pytest.mark.parametrize("bits", [2, 4, 7])
+@pytest.mark.parametrize("operands", list(Operands))
+def test_a_network_of_narrow_operands_computes_what_its_circuit_says(bits: int, operands: Operands) -> None:
+    network, images = small_network(bits)
+    circuit = random_circuit(bits, 3, operands.signed_circuit)
+    network.assign(Assignment({"*": Choice("test", operands)}), Library([circuit]))
+    layer = network.layers()["0"]
+    numbers, source = layer.integers(), layer.sources[0]
+    assert source.codes(images).max() == (1 << bits) - 1
+    low, high = operands.span(3)
+    assert numbers.values.min() >= low and numbers.values.max() <= high and numbers.values.float().std() > 0.3
+    codes = np.pad(source.codes(images)[0].numpy(), ((0, 0), (1, 1), (1, 1)), constant_values=int(source.zero_point))
+    total = int(numbers.bias[1])
+    for c, i, j in np.ndindex(2, 3, 3):
+        x, w = int(codes[c, i, j]), int(numbers.values[1, c, i, j])
+        total += product(circuit, operands, x, w, False)
+        total -= int(numbers.weight_zero[1]) * x + int(source.zero_point) * (w - int(numbers.weight_zero[1]))
+    assert int(layer.accumulate(images, numbers)[0, 0, 0, 1]) == total
+    assert network(images).isfinite().all()
+
+
+def test_fewer_bits_by_pattern_and_less_precision() -> None:
+    network, images = small_network()
+    wanted = network(images)
+    errors = []
+    for bits in (2, 4, 6):
+        coarse, _ = small_network(bits)
+        errors.append(float((coarse(images) - wanted).detach().square().mean()))
+    assert errors[0] > errors[1] > errors[2] > 0
+    model = nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2)).eval()
+    mixed = quantise(model, [images], bits={"*": 6, "0": 3})
+    assert [op.output.bits for op in mixed.operations() if not op.moves_only] == [6, 3, 16]
+    assert int(mixed.layers()["3"].codes(mixed.graph_module.op_0(images)).max()) <= 7
+
+
+@pytest.mark.parametrize("bits", [1, 9, {"nothing": 4}])
+def test_impossible_widths_are_refused(bits: int | dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"expected 2\.\.8 bits"):
+        quantise(nn.Sequential(nn.Linear(4, 2)), [torch.randn(3, 4)], bits=bits)
+
+
+def test_activations_wider_than_the_circuit_are_refused() -> None:
+    network, images = small_network(bits=5)
+    network.assign(Assignment({"2": Choice("mul4u_array")}), Library([generate("mul4u_array")]))
+    with pytest.raises(ValueError, match="'2' reads activations of 5 bits, multiplier 'mul4u_array' takes 4"):
+        network(images)
+
+
+def mixed_layer() -> tuple[nn.Module, torch.Tensor, dict[str, LayerTable]]:
+    network, images = small_network()
+    names = ("mul8u_trunc4", "mul8u_drum4", "mul8u_array")
+    return network, images, {n: layer_table(generate(n), Operands.SIGN_MAGNITUDE) for n in names}
+
+
+@pytest.mark.parametrize("label", ["0", "2", "4"])
+def test_each_channel_is_its_own_circuit_s(label: str) -> None:
+    network, images, tables = mixed_layer()
+    layer, seen = network.layers()[label], []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(images)
+    hook.remove()
+    alone = {}
+    for name, table in tables.items():
+        layer.use_circuit(name, Operands.SIGN_MAGNITUDE, table)
+        alone[name] = layer.accumulate(seen[0], layer.integers())
+    of_channel = [list(tables)[i % 3] for i in range(len(layer.weight))]
+    layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, of_channel)
+    assert layer.mixed and layer.table is not None
+    found = layer.accumulate(seen[0], layer.integers())
+    for channel, name in enumerate(of_channel):
+        assert torch.equal(found[..., channel], alone[name][..., channel])
+    network(images).sum().backward()
+    assert layer.weight.grad is not None and layer.weight.grad.abs().sum() > 0
+    layer.use_circuit("exact", Operands.SIGN_MAGNITUDE, None)
+    assert not layer.mixed and layer.table is None
+
+
+def test_bad_channel_circuits_are_refused() -> None:
+    network, _, tables = mixed_layer()
+    layer = network.layers()["0"]
+    with pytest.raises(ValueError, match=r"each of 4 output channels, got 2 names, unknown: \['x'\]"):
+        layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, ["x", "mul8u_drum4"])
+    narrow = layer_table(generate("mul4u_array"), Operands.SIGN_MAGNITUDE)
+    with pytest.raises(ValueError, match="differ in width or coding"):
+        layer.use_circuits({**tables, "n": narrow}, Operands.SIGN_MAGNITUDE, ["n"] * 4)
+    layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, ["mul8u_drum4"] * 4)
+    with pytest.raises(ValueError, match="one circuit a layer"):
+        layer.use_gradient(4)
