@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from approx.clamping import inside, masked
 from approx.difference_gradient import Planes
@@ -34,6 +35,7 @@ class IntegerLayer(torch.autograd.Function):
         return values
 
     @staticmethod
+    @once_differentiable  # compiled steps and saved codes carry no second gradient
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         codes, weight, free = ctx.saved_tensors
         layer: QuantLayer = ctx.layer

@@ -1,12 +1,14 @@
 """From the user's module to a `QuantisedNetwork`: `torch.export`, one lowering rule per operation, BN folded.
 
 The table of rules (`approx.rules.RULES`) is the list of what is supported. An operation without a rule is an
-error that names it; nothing is approximated by something else.
+error that names it; nothing is approximated by something else. The graph is exported for any number of images, so
+that reshaping says which axis holds them.
 """
 
 import copy
 import io
 import logging
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
@@ -35,7 +37,8 @@ def _quiet() -> Iterator[None]:
     """Keeps the exporter's own account of a failure off the screen; the error says it in one line."""
     logging.disable(logging.CRITICAL)
     try:
-        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*_flat_weights", category=UserWarning)  # of torch's LSTM
             yield
     finally:
         logging.disable(logging.NOTSET)
@@ -46,7 +49,7 @@ def export(model: nn.Module, example: torch.Tensor) -> torch.export.ExportedProg
 
     Args:
         model: the user's network.
-        example: [N, C, H, W] or [N, F].
+        example: [N, ...].
 
     Raises:
         ValueError: the model cannot be exported; says why in one line.
@@ -67,7 +70,7 @@ def capture(model: nn.Module, example: torch.Tensor) -> QuantisedNetwork:
 
     Args:
         model: the user's network, one input and one output tensor; it is not changed.
-        example: an input batch [N, C, H, W] or [N, F]; its shape without N is what the network will take.
+        example: an input batch [N, C, H, W], [N, T, F], ...; its shape without N is what the network will take.
 
     Raises:
         ValueError: the model cannot be exported, or uses an operation without a rule (named, with its place).
@@ -101,8 +104,8 @@ def _require_same(model: nn.Module, network: QuantisedNetwork) -> None:
     probe = torch.randn(3, *network.input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), network.using(Arithmetic.FLOAT):
         wanted, got = _frozen(model)(probe), network(probe)
-    largest = float(wanted.abs().max())
-    if not torch.allclose(got, wanted, rtol=1e-3, atol=1e-3 * largest + 1e-6):
+    largest = float(wanted[wanted.isfinite()].abs().amax()) if wanted.isfinite().any() else 0.0
+    if not torch.allclose(got, wanted, rtol=1e-3, atol=1e-3 * largest + 1e-6, equal_nan=True):
         difference = float((got - wanted).abs().max())
         raise ValueError(
             f"the network captured from {type(model).__name__} differs from it by {difference:.3g} "
@@ -157,14 +160,14 @@ def _finish(lowering: Lowering, result: fx.Node, input_shape: tuple[int, ...]) -
     used = {str(n.target) for n in lowering.graph.nodes if n.op == "call_module"}
     operations = {name: op for name, op in lowering.operations.items() if f"{PREFIX}{name}" in used}
     last = lowering.operation(result)
-    readers = [op.label for op in operations.values() if last.output in op.sources and not op.moves_only]
+    steps = [step for op in operations.values() for step in op.steps()]
+    readers = [step.label for step in steps if last.output in step.sources and not step.moves_only]
     if isinstance(last, QuantInput) or readers:
         raise ValueError(f"the network's output is also read inside it, by {readers}; give it an output of its own")
     last.output.bits = 16
     root: dict[str, Any] = {f"{PREFIX}{name}": op for name, op in operations.items()}
-    steps = (step for op in operations.values() for step in op.steps())
     quantizers = {step.label: step.output for step in steps if not step.moves_only}
-    if not any(isinstance(op, QuantLayer) for op in operations.values()):
+    if not any(isinstance(step, QuantLayer) for step in steps):
         raise ValueError("the network has no convolution or linear layer")
     return QuantisedNetwork(fx.GraphModule(root, lowering.graph), quantizers, input_shape)
 

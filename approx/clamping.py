@@ -20,7 +20,7 @@ def masked(gradient: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if gradient.stride() != mask.stride():
             gradient = torch.empty_like(mask, dtype=gradient.dtype).copy_(gradient)
         return pointwise.masked(gradient, mask)
-    return gradient * mask
+    return gradient.where(mask, 0.0)
 
 
 def _dense(tensor: torch.Tensor) -> bool:

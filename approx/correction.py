@@ -2,7 +2,8 @@
 
 Relative matching (approximate against exact on the same images), because replacing statistics by fresh estimates
 costs points on the exact network itself. Gain folds into requantisation and bias into the integer bias, so the
-correction costs nothing on the device.
+correction costs nothing on the device. Products of two activations, and the layers inside a recurrent one, keep their
+error.
 """
 
 import copy

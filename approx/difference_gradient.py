@@ -84,8 +84,11 @@ def derivative_planes(table: LayerTable, half_window: int) -> tuple[Planes, Plan
     Raises:
         ValueError: the half window does not fit the table.
     """
-    along_code = smoothed_difference(table.values, half_window)
-    along_weight = smoothed_difference(table.values.T, half_window).T
+    codes = 1 << table.code_bits  # the columns behind repeat the last one; no layer has such codes
+    products = table.values[:, :codes]
+    along_code, along_weight = np.zeros((2, *table.values.shape))
+    along_code[:, :codes] = smoothed_difference(products, half_window)
+    along_weight[:, :codes] = smoothed_difference(products.T, half_window).T
     return _planes(along_code), _planes(along_weight)
 
 

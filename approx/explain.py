@@ -1,5 +1,6 @@
 """Which kernel computes each layer of a network, how long it should take and how long it takes here."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from approx.kernels import dispatch
+from approx.kernels.compiled import kernel_problem
 from approx.kernels.geometry import ConvGeometry, conv_geometry
 from approx.layer import QuantLayer
 from approx.network import QuantisedNetwork
@@ -27,7 +29,7 @@ class LayerKernel:
         circuit: name of its multiplier; "exact" where products are exact.
         shape: "N x H x W x C -> O, kh x kw", batch first.
         path: the kernel's module name; several, joined by " + ", where a layer takes several.
-        predicted_ms: by the cost model, on one thread.
+        predicted_ms: by the cost model, on one thread; NaN where kernels cannot be used (path "reference").
         measured_ms: median of five runs, on torch's current number of threads.
         float_ms: torch's float convolution of the same shape, the same way.
     """
@@ -96,6 +98,10 @@ class _KernelCalls(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def _note(self, table: torch.Tensor, geometry: ConvGeometry) -> None:
+        if kernel_problem() is not None:
+            self.paths.append("reference")
+            self.predicted_ms = math.nan
+            return
         chosen, prepared = dispatch.cheapest(table, geometry)
         self.paths.append(chosen.kernel.__name__.rpartition(".")[2])
         self.predicted_ms += 1e-6 * chosen.nanoseconds(geometry, prepared)

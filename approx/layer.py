@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from approx.backward import IntegerLayer
-from approx.difference_gradient import check_half_window, derivative_planes
+from approx.difference_gradient import Planes, check_half_window, derivative_planes
 from approx.kernels import ops, pointwise
 from approx.layer_integers import LayerIntegers
 from approx.operands import LayerTable, Operands, exact_table
@@ -35,7 +35,7 @@ class QuantLayer(Operation):
         operands, table, circuit: how products are made; `table is None` is the exact product.
         product_table: the table, also where it is that of the exact product.
         products: its values, int32 [n_w, 256]; with `use_circuits` those of all circuits, one below the other.
-        first_row: int16 [O], where in `products` the circuit of each output channel begins.
+        first_row: int16 or int32 [O], where in `products` the circuit of each output channel begins.
         half_window: gradient of INTEGER arithmetic; None is straight-through, see `use_gradient`.
         channel_axis: of its real input and output.
         perturb: called on the real output [N, O, ...] before the bias, in FAKE arithmetic only.
@@ -58,41 +58,43 @@ class QuantLayer(Operation):
 
     def use_circuit(self, circuit: str, operands: Operands, table: LayerTable | None) -> None:
         """Make products with this table (None: exactly), the weights coded as `operands`."""
-        self.circuit, self.operands = circuit, operands
-        self.table = None if table is None or table.exact else table
+        approximate = None if table is None or table.exact else table
+        self.derivatives = _derivatives(approximate, self.half_window)  # may raise: nothing has changed yet
+        self.circuit, self.operands, self.table = circuit, operands, approximate
         self.product_table = table or exact_table(operands)
         self.products = self.product_table.tensor()  # at hand, so that a graph takes it in
         self.first_row = torch.zeros(len(self.weight), dtype=torch.int16)
-        self.use_gradient(self.half_window)
 
     def use_circuits(self, circuits: Mapping[str, LayerTable], operands: Operands, of_channel: Sequence[str]) -> None:
         """Make products with a circuit of its own in every output channel.
 
         Args:
-            circuits: tables of equal operand widths, by name.
+            circuits: tables by name; those that are used have equal operand widths.
             operands: weight coding, the same for all.
             of_channel: name of the circuit of each output channel, O of them.
 
         Raises:
             ValueError: a name has no table, not O names, different widths, or training by table differences is on.
         """
-        outputs, tables = len(self.weight), list(circuits.values())
-        missing = sorted(set(of_channel) - set(circuits))
-        if len(of_channel) != outputs or missing or not tables:
+        outputs, used = len(self.weight), list(dict.fromkeys(of_channel))
+        missing = sorted(set(used) - set(circuits))
+        if len(of_channel) != outputs or missing:
             raise ValueError(
                 f"layer {self.label!r}: expected one of the circuits {list(circuits)} for each of {outputs} output "
                 f"channels, got {len(of_channel)} names" + (f", unknown: {missing}" if missing else "")
             )
+        tables = [circuits[name] for name in used]
         widths = {(t.code_bits, t.weight_bits, t.offset) for t in tables}
         if len(widths) > 1:
             raise ValueError(f"layer {self.label!r}: the circuits of its channels differ in width or coding: {widths}")
         if self.half_window is not None:
             raise ValueError(f"layer {self.label!r}: table differences need one circuit a layer; use_gradient(None)")
-        self.use_circuit("+".join(dict.fromkeys(of_channel)), operands, tables[0])
-        self.table = None if all(circuits[name].exact for name in of_channel) else self.product_table
-        self.products = torch.cat([t.tensor() for t in tables])
-        row = {name: i * len(tables[0].values) for i, name in enumerate(circuits)}
-        self.first_row = torch.tensor([row[name] for name in of_channel], dtype=torch.int16)
+        self.use_circuit("+".join(used), operands, tables[0])
+        if len(tables) > 1:
+            self.table = None if all(table.exact for table in tables) else self.product_table
+            self.products = torch.cat([table.tensor() for table in tables])
+            places = torch.tensor([used.index(name) for name in of_channel], dtype=torch.int32)
+            self.first_row = places * len(tables[0].values)
 
     @property
     def mixed(self) -> bool:
@@ -113,9 +115,8 @@ class QuantLayer(Operation):
             check_half_window(half_window)
             if self.mixed:
                 raise ValueError(f"layer {self.label!r}: table differences need one circuit a layer, it has several")
+        self.derivatives = _derivatives(self.table, half_window)  # may raise: nothing has changed yet
         self.half_window = half_window
-        by_difference = self.table is not None and half_window is not None
-        self.derivatives = derivative_planes(self.table, half_window) if by_difference else None
 
     @property
     def fan_in(self) -> int:
@@ -277,3 +278,7 @@ class QuantLayer(Operation):
         self, grad: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, wanted: tuple[bool, bool] = (True, True)
     ) -> Gradients:
         """Gradients of `product` for x and weight, None where not wanted."""
+
+
+def _derivatives(table: LayerTable | None, half_window: int | None) -> tuple[Planes, Planes] | None:
+    return None if table is None or half_window is None else derivative_planes(table, half_window)

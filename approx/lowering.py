@@ -25,14 +25,19 @@ class Lowering:
     Attributes:
         graph: the new graph.
         operations: its operations by label.
+        images: the new graph's input.
     """
+
+    images: fx.Node
 
     def __init__(self, tensors: Mapping[str, tuple[str, torch.Tensor]]) -> None:
         self.graph = fx.Graph()
         self.operations: dict[str, Operation] = {}
         self._tensors = dict(tensors)
         self._values: dict[fx.Node, fx.Node] = {}
+        self._results: dict[tuple[fx.Node, int], fx.Node] = {}
         self._shared: set[fx.Node] = set()
+        self._labels: set[str] = set()
 
     def value(self, node: fx.Node) -> fx.Node:
         """The new graph's node of an exported node."""
@@ -65,7 +70,10 @@ class Lowering:
 
     def put(self, operation: Operation, *inputs: fx.Node) -> fx.Node:
         """Append `operation` on values of the new graph; returns its result there."""
-        label = operation.label = unique(operation.label, self.operations)
+        for step in operation.steps():
+            step.label = unique(step.label, self._labels)
+            self._labels.add(step.label)
+        label = operation.label
         self.operations[label] = operation
         result = self.graph.call_module(f"{PREFIX}{label}", inputs)
         result.meta["label"] = label
@@ -74,6 +82,16 @@ class Lowering:
     def define(self, node: fx.Node, value: fx.Node) -> None:
         """The exported `node` is this value of the new graph."""
         self._values[node] = value
+
+    def give(self, node: fx.Node, index: int, value: fx.Node) -> None:
+        """One of several results of an exported node is this value of the new graph."""
+        self._results[node, index] = value
+
+    def take(self, node: fx.Node, whole: fx.Node, index: int) -> None:
+        """The exported `node` is one of several results of another."""
+        if (whole, index) not in self._results:
+            raise Unsupported(f"it takes result {index} of {whole.target}")
+        self.define(node, self._results[whole, index])
 
     def quantizer(self, value: fx.Node) -> Quantizer:
         """The quantizer of a value of the new graph."""
@@ -107,8 +125,9 @@ class Lowering:
             return self._tensors[argument.name][1]
 
         args, kwargs = fx.map_arg((node.args, node.kwargs), value)
+        name = f"{module_path(node)}.{node.name}".lstrip(".")
         with torch.no_grad():
-            self._tensors[node.name] = node.name, node.target(*args, **kwargs)  # type: ignore[operator]
+            self._tensors[node.name] = name, node.target(*args, **kwargs)  # type: ignore[operator]
 
     def constant(self, node: fx.Node, like: fx.Node) -> fx.Node:
         """A constant as an activation that can be added to or multiplied with the exported `like`."""
@@ -140,8 +159,20 @@ def batch_axis(node: fx.Node) -> int:
     axes = [axis for axis, size in enumerate(sizes) if isinstance(size, torch.SymInt)]
     axes = axes or [axis for axis, size in enumerate(sizes) if size % EXPORTED_BATCH == 0]
     if len(axes) != 1:
-        raise Unsupported(f"{len(axes)} axes of its shape {shape(node)} hold images, expected one")
+        raise Unsupported(f"{len(axes)} axes of its shape {shown(node)} hold images, expected one")
     return axes[0]
+
+
+def shown(node: fx.Node) -> str:
+    """Shape of an exported node's value for a message: "[N, 65, 192]", "[65, 3N, 64]"."""
+
+    def text(size: int | torch.SymInt) -> str:
+        if isinstance(size, int):
+            return str(size)
+        count = size.node.hint // EXPORTED_BATCH
+        return "N" if count == 1 else f"{count}N"
+
+    return f"[{', '.join(map(text, node.meta['val'].shape))}]"
 
 
 def open_shape(node: fx.Node) -> list[int]:

@@ -114,11 +114,16 @@ class QuantMatmul(Operation):
             ValueError: as `check_widths`.
         """
         self.check_widths()
+        if not (torch.compiler.is_compiling() or x.numel()):
+            return x.new_zeros(*x.shape[:-1], w.shape[-1])
         codes = byte_codes(self.sources[0], x.flatten(0, -3))
         second = self.second(w.flatten(0, -3))
-        together = codes.shape[0] if torch.compiler.is_compiling() else _TOGETHER  # a graph holds any number
-        pairs = zip(codes.split(together), second.values.mT.split(together), strict=True)
-        parts = [self._product(rows, second._replace(values=columns)) for rows, columns in pairs]
+        columns = second.values.mT
+        if torch.compiler.is_compiling():  # a graph holds any number of matrices
+            pairs = [(codes, columns)]
+        else:
+            pairs = list(zip(codes.split(_TOGETHER), columns.split(_TOGETHER), strict=True))
+        parts = [self._product(rows, second._replace(values=values)) for rows, values in pairs]
         return torch.cat(parts).view(*x.shape[:-1], w.shape[-1])
 
     def sums(self, codes: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,10 @@ class QuantMove(Operation):
         self.move = move
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.move(inputs[0]).contiguous()  # `in_parts` expects the first axis outermost in memory
+        moved = self.move(inputs[0])
+        if torch.compiler.is_compiling():
+            return moved + 0  # the symbolic strides of a view of a view would keep a graph from taking any batch
+        return moved.contiguous()  # `in_parts` expects the first axis outermost in memory
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.real(*inputs)

@@ -65,10 +65,8 @@ class QuantisedNetwork(nn.Module):
                 f"the network takes inputs of shape {('N', *self.input_shape)}, got {tuple(x.shape)}; "
                 "resize or crop them"
             )
-        x = x.to(torch.float32)
-        if x.dim() == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        return self.graph_module(x)
+        layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
+        return self.graph_module(x.to(torch.float32).contiguous(memory_format=layout))
 
     def use(self, arithmetic: Arithmetic) -> "QuantisedNetwork":
         """Switch every operation to an arithmetic; returns self."""
@@ -113,7 +111,7 @@ class QuantisedNetwork(nn.Module):
         return self.use(Arithmetic.INTEGER)
 
     def use_bits(self, bits: int | Mapping[str, int]) -> "QuantisedNetwork":
-        """Set the width of activations before `calibrate`; returns self.
+        """Set the width of activations; those that change have to be calibrated after it; returns self.
 
         Args:
             bits: 2..8 for all, or by label pattern of the operation that writes the activation (`quantizers`), longer
@@ -133,7 +131,7 @@ class QuantisedNetwork(nn.Module):
                 )
             for step in self.steps():
                 if step.label in hits and not step.moves_only:
-                    step.output.bits = width
+                    step.output.use_bits(width)
         return self
 
     def use_gradient(self, half_window: int | None) -> "QuantisedNetwork":

@@ -41,8 +41,8 @@ def full_precision(device: str) -> AbstractContextManager[object]:
 class Operation(nn.Module):
     """A step of a quantised network. Abstract.
 
-    Tensors between operations are reals on their quantizer's grid, [N, C, H, W] or [N, F]. Quantizers belong to the
-    network and are shared by producer and consumers, so they are not registered here.
+    Tensors between operations are reals on their quantizer's grid, [N, C, H, W], [N, T, F] or the like. Quantizers
+    belong to the network and are shared by producer and consumers, so they are not registered here.
 
     Attributes:
         label: name in the user's model, or of the graph's node.

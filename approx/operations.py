@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 from approx.clamping import inside, masked
 from approx.conv_geometry import pad_amounts
@@ -83,6 +84,7 @@ class IntegerSum(torch.autograd.Function):
         return values
 
     @staticmethod
+    @once_differentiable  # compiled steps and saved codes carry no second gradient
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         into = masked(grads[0], *ctx.saved_tensors)
         return into, into, None

@@ -7,9 +7,7 @@ import torch
 PART = 1 << 16  # elements; with 64-bit intermediates they stay in a second-level cache, and take 2 MB at most
 
 
-def in_parts(
-    function: Callable[..., torch.Tensor], *sources: torch.Tensor, into: torch.Tensor | None = None
-) -> torch.Tensor:
+def in_parts(function: Callable[..., torch.Tensor], *sources: torch.Tensor) -> torch.Tensor:
     """`function(*sources)`, for a function that treats the rows of its arguments one by one.
 
     A graph (`torch.compile`, `torch.export`) takes the function whole: its compiler fuses what lies between.
@@ -17,7 +15,6 @@ def in_parts(
     Args:
         function: of equally many rows of every source.
         sources: tensors with the same first dimension.
-        into: memory the result may overwrite, for instance that of a source; a new tensor if None.
     """
     if torch.compiler.is_compiling():
         return function(*sources)
@@ -25,10 +22,12 @@ def in_parts(
     step = max(1, PART * rows // max(1, sources[0].numel()))
     if rows <= step:
         return function(*sources)
+    whole: torch.Tensor | None = None
     for start in range(0, rows, step):
         part = function(*(s[start : start + step] for s in sources))
-        if into is None:
-            into = part.new_empty_strided((rows, *part.shape[1:]), (part[0].numel(), *part.stride()[1:]))
-        into[start : start + step] = part
-    assert into is not None
-    return into
+        if whole is None:
+            like = part if part.stride(0) == part[0].numel() else part.contiguous()  # a row may not lie among others
+            whole = like.new_empty_strided((rows, *like.shape[1:]), (like[0].numel(), *like.stride()[1:]))
+        whole[start : start + step] = part
+    assert whole is not None
+    return whole

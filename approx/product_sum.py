@@ -22,12 +22,13 @@ class QuantProductSum(Operation):
 
         def codes(*parts: torch.Tensor) -> torch.Tensor:
             a, b, c, d = (
-                (source.codes(x) - zero_of(source)).to(torch.int64) for x, source in zip(parts, self.sources, strict=True)
+                (source.codes(x) - zero_of(source)).to(torch.int64)
+                for x, source in zip(parts, self.sources, strict=True)
             )
-            terms = (
+            left, right = (
                 requantise(product, multiplier, shift, 0, (-2 * span, 2 * span))
                 for product, multiplier, shift in zip((a * b, c * d), multipliers, shifts, strict=True)
             )
-            return (sum(terms) + zero).clamp(low, high)
+            return (left + right + zero).clamp(low, high)
 
         return self.straight_through(inputs, codes)

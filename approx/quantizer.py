@@ -52,6 +52,12 @@ class Quantizer(nn.Module):
         """Whether `calibrate` has set a scale."""
         return bool(self.scale > 0)
 
+    def use_bits(self, bits: int) -> None:
+        """Another width; what was calibrated for the one before is forgotten."""
+        if bits != self.bits:
+            self.bits = bits
+            self.scale.zero_()
+
     def observe(self, values: torch.Tensor) -> None:
         """Remember extremes and a random sample of a tensor seen on calibration data.
 

@@ -72,7 +72,8 @@ def _operation(network: QuantisedNetwork, node: fx.Node) -> Operation:
 def _builder(operation: Operation, shapes: list[tuple[int, ...]]) -> Callable[[Operation, "Place"], p.Operation]:
     """What builds the operation, which reads and writes tensors of these shapes (channels last, without the batch)."""
     builder = BUILDERS.get(type(operation))
-    if builder is None or any(len(shape) not in (1, 3) for shape in shapes):
+    axes = (1,) if isinstance(operation, QuantLinear) else (1, 3)
+    if builder is None or any(len(shape) not in axes for shape in shapes):
         places = " -> ".join(str(list(shape)) for shape in shapes)
         raise ValueError(
             f"operation {operation.label!r} ({type(operation).__name__}, {places}) has no form in an integer program: "

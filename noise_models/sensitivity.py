@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from approx import Arithmetic, LayerTrace, QuantisedNetwork
+from approx.layer import QuantLayer
 from noise_models.prediction import FloatArray
 from noise_models.progress import Progress
 from noise_models.tolerance import LayerTolerance, Tolerance
@@ -181,7 +182,7 @@ def _probed(network: QuantisedNetwork, sums: Mapping[str, torch.Tensor]) -> Iter
     for parameter in wanted:
         parameter.requires_grad_(False)
     for name, layer in layers.items():
-        layer.perturb = _probe(sums[name])
+        layer.perturb = _probe(layer, sums[name])
     try:
         yield
     finally:
@@ -191,11 +192,11 @@ def _probed(network: QuantisedNetwork, sums: Mapping[str, torch.Tensor]) -> Iter
             parameter.requires_grad_(True)
 
 
-def _probe(total: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+def _probe(layer: QuantLayer, total: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     def collect(gradient: torch.Tensor) -> None:
-        flat = gradient.flatten(2) if gradient.dim() > 2 else gradient[:, :, None]  # [N, C, positions]
-        total[0] += flat.square().sum((0, 2))
-        total[1] += flat.sum(2).square().sum(0)
+        flat = layer.channels_last(gradient).reshape(len(gradient), -1, total.shape[1])  # [N, positions, C]
+        total[0] += flat.square().sum((0, 1))
+        total[1] += flat.sum(1).square().sum(0)
 
     def probe(response: torch.Tensor) -> torch.Tensor:
         if not response.requires_grad:

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The kernels that simulate circuits.", rich_markup_mode=None)
 
 
-@app.callback()
-def _group() -> None:
-    """Makes `explain` a command of its own name, though it is the only one."""
-
-
 @app.command(epilog="Example: picojoule kernels explain resnet20 --circuit mul8u_trunc6 --batch 32")
 def explain(
     model: Annotated[str, typer.Argument(help="Model name or package.module:factory.")],
@@ -50,6 +45,26 @@ def explain(
     print_kernels(rows, torch.get_num_threads(), console())
     if as_json:
         print(json.dumps({"layers": [dataclasses.asdict(row) for row in rows]}), flush=True)
+
+
+@app.command(epilog="Example: picojoule kernels calibrate")
+def calibrate(as_json: JsonOption = False) -> None:
+    """Measures every kernel on this machine (some seconds), so that the choice between them fits it.
+
+    The factors are kept in the kernel cache (PICOJOULE_CACHE). They change times, never results.
+    """
+    from approx.kernels.calibrate import MEASUREMENTS
+    from approx.kernels.calibrate import calibrate as measure
+    from approx.kernels.cost_factors import factors_file
+    from picojoule.progress import progress
+    from picojoule.tables import console, print_cost_factors
+
+    with progress("kernels", MEASUREMENTS) as step:
+        found = measure(lambda path: step(path))
+    print_cost_factors(found, console())
+    console().print(f"kept in {factors_file()}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"paths": [dataclasses.asdict(each) for each in found]}), flush=True)
 
 
 def one_for_all(circuit: str, library: str) -> "Assignment":

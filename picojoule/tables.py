@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from approx import LayerKernel
+from approx.kernels.calibrate import PathTime
 from deploy.energy import COMPONENTS, EnergyReport
 from deploy.targets.base import Artifact
 from picojoule.report.numbers import energy as pj
@@ -132,3 +133,11 @@ def print_kernels(rows: Sequence[LayerKernel], threads: int, console: Console) -
     console.print(table)
     ours, floats = sum(row.measured_ms for row in rows), sum(row.float_ms for row in rows)
     console.print(f"together {ours:.1f} ms, {ours / floats:.2f} of float; {threads} threads, predictions for one")
+
+
+def print_cost_factors(paths: Sequence[PathTime], console: Console) -> None:
+    """One line per kernel path: how its time here compares with the cost model's machine."""
+    table = _table("", "kernel", "measured / predicted", "layers measured")
+    for each in paths:
+        table.add_row(each.path, f"{each.factor:.2f}", str(each.layers))
+    console.print(table)

@@ -52,9 +52,9 @@ def images_of(loader: Iterable[Any], batches: int | None = None) -> Iterator[tor
         yield images.detach().cpu().float()
 
 
-def quantise(model: nn.Module, loader: Iterable[Any]) -> QuantisedNetwork:
-    """The exact 8-bit network, calibrated on a few batches; see `approx.quantise`."""
-    return approx.quantise(model, images_of(loader, CALIBRATION_BATCHES))
+def quantise(model: nn.Module, loader: Iterable[Any], bits: int | Mapping[str, int] = 8) -> QuantisedNetwork:
+    """The exact quantised network, calibrated on a few batches; `bits` of its activations as in `approx.quantise`."""
+    return approx.quantise(model, images_of(loader, CALIBRATION_BATCHES), bits)
 
 
 def as_network(model: nn.Module, loader: Iterable[Any]) -> QuantisedNetwork:

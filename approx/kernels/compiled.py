@@ -105,6 +105,7 @@ def build(kernel: Kernel, name: str, isa: str, script: Callable[[Kernel], Any]) 
 
 @cache
 def source_hash(source: Path) -> str:
+    """What a kernel's source and the TVM versions it was compiled with amount to, 16 hexadecimal digits."""
     versions = f"{tvm_adapter.TVM_VERSIONS[0]} {tvm_adapter.TVM_FFI_VERSIONS[0]}"
     return hashlib.sha256(versions.encode() + source.read_bytes()).hexdigest()[:16]
 

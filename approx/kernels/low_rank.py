@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from .. import tvm_adapter
-from . import layout, low_rank_script
+from . import depthwise, layout, low_rank_script
 from .analysis import analyse
 from .compiled import compiled
 from .factorisation import Factorisation
@@ -52,6 +52,8 @@ def conv2d(
         ImportError: TVM cannot be used.
     """
     operands = _operands(shape)
+    if depthwise.serves(shape):
+        return depthwise.conv2d(codes, weight_index, factors, operands, pad_code)
     f, u = operands.stored(factors)
     weight, row_start = operands.weights(weight_index, factors.v, f)
     word = torch.tensor(layout.tap_offsets(shape, layout.run_length(shape), operands.dot.group), dtype=torch.int32)
@@ -92,6 +94,12 @@ def dot_bits() -> int:
     """
     dot = dot_of(_isa())
     return 0 if dot is None else 32 // dot.group
+
+
+def lanes() -> int:
+    """Sums of 32 bits that a register of this machine's dot product holds; 0 if it has none."""
+    dot = dot_of(_isa())
+    return 0 if dot is None else dot.lanes
 
 
 def _isa() -> str:

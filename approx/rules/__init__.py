@@ -8,12 +8,12 @@ from collections.abc import Callable
 from torch import fx
 
 from approx.lowering import Lowering
-from approx.rules import activations, attention, functions, joining, layers, moving, pooling, rearranging
+from approx.rules import activations, attention, functions, joining, layers, moving, pooling, rearranging, recurrent
 
 Rule = Callable[[Lowering, fx.Node], None]
 
 RULES: dict[str, Rule] = {
     name: rule
-    for part in (layers, activations, functions, attention, joining, pooling, rearranging, moving)
+    for part in (layers, activations, functions, attention, joining, pooling, rearranging, recurrent, moving)
     for name, rule in part.RULES.items()
 }

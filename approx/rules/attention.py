@@ -5,7 +5,7 @@ from torch import fx
 
 from approx.layer_norm import LARGEST, QuantLayerNorm
 from approx.linear import QuantLinear
-from approx.lowering import Lowering, Unsupported, arguments, batch_axis, module_path, shape
+from approx.lowering import Lowering, Unsupported, arguments, batch_axis, module_path, shape, shown
 from approx.matmul import QuantMatmul
 from approx.move import QuantMove
 from approx.naming import layer_label
@@ -22,7 +22,7 @@ def matmul(low: Lowering, node: fx.Node) -> None:
         parameters = weight.T, torch.zeros(weight.shape[1])
         return low.add(node, QuantLinear(layer_label(name), low.source(x), Quantizer(), parameters), [x])
     if len(shape(x)) < 3 or shape(x)[:-2] != shape(w)[:-2]:
-        raise Unsupported(f"it multiplies {shape(x)} by {shape(w)}, expected [..., P, K] by [..., K, O]")
+        raise Unsupported(f"it multiplies {shown(x)} by {shown(w)}, expected [..., P, K] by [..., K, O]")
     label = f"{module_path(node)}.{_role(low, node, x)}".lstrip(".")
     return low.add(node, QuantMatmul(label, (low.source(x), low.source(w)), Quantizer()), [x, w])
 
@@ -76,7 +76,7 @@ def softmax(low: Lowering, node: fx.Node) -> None:
     a = arguments(node)
     x, axes = a["self"], len(shape(node))
     if a.get("dtype") not in (None, torch.float32) or batch_axis(node) == a["dim"] % axes:
-        raise Unsupported(f"it has dtype {a.get('dtype')} and goes over axis {a['dim']} of {shape(x)}")
+        raise Unsupported(f"it has dtype {a.get('dtype')} and goes over axis {a['dim']} of {shown(x)}")
     order = list(range(axes))
     order[a["dim"]], order[-1] = order[-1], order[a["dim"]]
     if order == sorted(order):

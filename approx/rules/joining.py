@@ -1,5 +1,6 @@
 """Operations that join two or more activations, or an activation and a constant."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import fx
 
 from approx.lookup import QuantLookup
-from approx.lowering import Lowering, Unsupported, arguments, batch_axis, open_shape, shape
+from approx.lowering import Lowering, Unsupported, arguments, batch_axis, open_shape, shape, shown
 from approx.matmul import QuantMatmul
 from approx.move import QuantMove
 from approx.operations import QuantAdd, QuantConcat
@@ -116,20 +117,29 @@ def power(low: Lowering, node: fx.Node) -> None:
 def cat(low: Lowering, node: fx.Node) -> None:
     """Join on any axis but the images'."""
     a = arguments(node)
-    axis, order = a["dim"] % len(shape(node)), list(range(len(shape(node))))
+    axes = len(shape(node))
+    axis = a["dim"] % axes
     if axis == batch_axis(node):
-        raise Unsupported(f"it joins axis {axis} of {shape(node)}, which holds the images")
+        raise Unsupported(f"it joins axis {axis} of {shown(node)}, which holds the images")
+    low.define(node, join(low, node.name, [operand(low, part, node) for part in a["tensors"]], axis, axes))
+
+
+def join(low: Lowering, label: str, parts: Sequence[fx.Node], axis: int, axes: int) -> fx.Node:
+    """Values of the new graph joined on one of their axes; one alone stays what it is."""
+    if len(parts) == 1:
+        return parts[0]
+    order = list(range(axes))
     order[1], order[axis] = order[axis], order[1]
 
     def exchanged(value: fx.Node) -> fx.Node:
         """With the axis to join second, or back in its place."""
-        label = f"{value.meta['label']}_exchanged"
-        move = QuantMove(label, low.quantizer(value), lambda values: values.permute(*order))
+        name = f"{value.meta['label']}_exchanged"
+        move = QuantMove(name, low.quantizer(value), lambda values: values.permute(*order))
         return value if axis == 1 else low.put(move, value)
 
-    parts = [exchanged(operand(low, part, node)) for part in a["tensors"]]
-    joined = QuantConcat(node.name, [low.quantizer(part) for part in parts], Quantizer())
-    low.define(node, exchanged(low.put(joined, *parts)))
+    parts = [exchanged(part) for part in parts]
+    joined = QuantConcat(label, [low.quantizer(part) for part in parts], Quantizer())
+    return exchanged(low.put(joined, *parts))
 
 
 RULES = {

@@ -13,6 +13,7 @@ from approx.linear import QuantLinear
 from approx.lowering import Lowering, Unsupported, arguments, each_axis, shape
 from approx.naming import layer_label
 from approx.quantizer import Quantizer
+from approx.rules.rearranging import images_first
 from approx.transposed_convolution import QuantConvTranspose, swap_channels
 from approx.transposed_geometry import TransposedGeometry
 
@@ -59,7 +60,8 @@ def linear(low: Lowering, node: fx.Node) -> None:
     """Matrix product of [..., F]."""
     a = arguments(node)
     label, parameters = _layer_parameters(low, a)
-    low.add(node, QuantLinear(label, low.source(a["input"]), Quantizer(), parameters), [a["input"]])
+    value, back = images_first(low, a["input"])
+    low.define(node, back(low.put(QuantLinear(label, low.quantizer(value), Quantizer(), parameters), value)))
 
 
 def batch_norm(low: Lowering, node: fx.Node) -> None:

@@ -6,7 +6,7 @@ from math import prod
 
 from torch import fx
 
-from approx.lowering import Lowering, Unsupported, arguments, batch_axis, each_axis, open_shape, shape
+from approx.lowering import Lowering, Unsupported, arguments, batch_axis, each_axis, open_shape, shape, shown
 from approx.move import QuantMove
 from approx.operations import QuantAvgPool, QuantFlatten, QuantMaxPool
 from approx.quantizer import Quantizer
@@ -47,7 +47,7 @@ def mean(low: Lowering, node: fx.Node) -> None:
     x, size = a["self"], shape(a["self"])
     axes = sorted(d % len(size) for d in a["dim"] or ())
     if batch_axis(x) != 0 or 0 in axes or not axes:
-        raise Unsupported(f"it averages axes {axes} of {size}, expected some behind the images")
+        raise Unsupported(f"it averages axes {axes} of {shown(x)}, expected some behind the images")
     if len(size) - 2 not in AXES or axes != list(range(2, len(size))):
         return _mean_between(low, node, x, axes)
     _average(low, node, x, _tiles(size[2:]))
@@ -81,7 +81,7 @@ def _tiles(kernel: tuple[int, ...]) -> Window:
 
 def _spatial(axes: int, x: fx.Node) -> tuple[int, ...]:
     if len(shape(x)) != axes + 2:
-        raise Unsupported(f"its input has shape {shape(x)}, expected [N, C] and {axes} more axes")
+        raise Unsupported(f"its input has shape {shown(x)}, expected [N, C] and {axes} more axes")
     return shape(x)[2:]
 
 

@@ -1,17 +1,20 @@
 """Operations that give values other places: reshape, permute, select, slice, split. For any number of images."""
 
-import math
 from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 from torch import fx
 
-from approx.lowering import Lowering, Unsupported, arguments, batch_axis, open_shape, shape
+from approx.lowering import EXPORTED_BATCH, Lowering, Unsupported, arguments, batch_axis, open_shape, shape, shown
 from approx.move import QuantMove
 from approx.operations import QuantFlatten, QuantSlice
 
+Places = Callable[[torch.Tensor], torch.Tensor]
+"""A tensor with its values in other places."""
 
-def move(low: Lowering, node: fx.Node, x: fx.Node, places: Callable[[torch.Tensor], torch.Tensor]) -> None:
+
+def move(low: Lowering, node: fx.Node, x: fx.Node, places: Places) -> None:
     """The exported `node` is x with its values in other places."""
     low.add(node, QuantMove(node.name, low.source(x), places), [x])
 
@@ -23,7 +26,7 @@ def reshape(low: Lowering, node: fx.Node) -> None:
     target = open_shape(node)
     if open_shape(x) == target:
         low.alias(node, x)
-    elif batch_axis(x) == 0 and target == [-1, math.prod(shape(x)[1:])]:
+    elif batch_axis(x) == 0 and target == [-1, prod(shape(x)[1:])]:
         low.add(node, QuantFlatten(node.name, low.source(x)), [x])
     else:
         move(low, node, x, lambda values: values.reshape(target))
@@ -96,7 +99,7 @@ def part(low: Lowering, node: fx.Node) -> None:
     assert isinstance(whole, fx.Node) and isinstance(index, int)
     name = str(whole.target).removeprefix("aten.").split(".")[0]
     if name not in ("chunk", "split", "split_with_sizes", "unbind"):
-        raise Unsupported(f"it takes result {index} of {whole.target}")
+        return low.take(node, whole, index)
     dim = arguments(whole)["dim"]
     if name == "unbind":
         return move(low, node, whole, lambda values: values.select(dim, index))
@@ -112,9 +115,41 @@ def roll(low: Lowering, node: fx.Node) -> None:
     move(low, node, a["self"], lambda values: values.roll(a["shifts"], a["dims"]))
 
 
+def images_first(low: Lowering, x: fx.Node) -> tuple[fx.Node, Callable[[fx.Node], fx.Node]]:
+    """The value of x [..., F] with an axis of images in front, and what brings a result back into the layout of x.
+
+    `torch.nn.MultiheadAttention` has images second, or behind the tokens of one axis [T * N, F]. Layers that see one
+    image an index can tell images from positions (sensitivity sums over positions first).
+    """
+    axis, source, features = batch_axis(x), next(iter(x.args), None), shape(x)[-1]
+    if shape(x)[axis] == EXPORTED_BATCH and axis:
+        return _moved(low, low.value(x), lambda v: v.movedim(axis, 0), lambda v: v.movedim(0, axis))
+    merged = axis == 0 and len(shape(x)) == 2 and RULES.get(str(x.target).removeprefix("aten.")) is reshape
+    if merged and isinstance(source, fx.Node):
+        before, positions = prod(shape(source)[: batch_axis(source)]), shape(x)[0] // EXPORTED_BATCH
+        apart = low.value(source)
+        if before == positions > 1:  # [T * N, F]
+            return _moved(
+                low,
+                apart,
+                lambda v: v.reshape(positions, -1, features).transpose(0, 1),
+                lambda v: v.transpose(0, 1).flatten(0, 1),
+            )
+        if before == 1 < positions:  # [N * T, F]
+            return _moved(low, apart, lambda v: v.reshape(-1, positions, features), lambda v: v.flatten(0, 1))
+    return low.value(x), lambda result: result
+
+
+def _moved(low: Lowering, value: fx.Node, forth: Places, back: Places) -> tuple[fx.Node, Callable[[fx.Node], fx.Node]]:
+    def put(moved: fx.Node, places: Places) -> fx.Node:
+        return low.put(QuantMove(f"{moved.meta['label']}_moved", low.quantizer(moved), places), moved)
+
+    return put(value, forth), lambda result: put(result, back)
+
+
 def _refuse_images(x: fx.Node, axis: int) -> None:
     if batch_axis(x) == axis % len(shape(x)):
-        raise Unsupported(f"it takes some of axis {axis} of {shape(x)}, which holds the images")
+        raise Unsupported(f"it takes some of axis {axis} of {shown(x)}, which holds the images")
 
 
 RULES = {

@@ -40,7 +40,7 @@ class ErrorModel(ABC):
 def check_table(trace: LayerTrace, operands: Operands, table: LayerTable) -> None:
     """Raises ValueError when a table does not belong to a coding."""
     rows = operands.highest - operands.lowest + 1
-    if table.offset != -operands.lowest or table.values.shape != (rows, 256):
+    if table.offset != -operands.lowest or table.values.shape != (rows, 256) or table.code_bits != 8:
         raise ValueError(
             f"layer {trace.name!r}: operands {operands.value!r} need a table of {rows} x 256 products with offset "
             f"{-operands.lowest}, got {' x '.join(map(str, table.values.shape))} with offset {table.offset}; make it "

@@ -100,6 +100,20 @@ def test_every_way_to_write_attention(how: str) -> None:
             assert (quantised(images) - found).std() < 0.05 * spread
 
 
+@pytest.mark.parametrize("how", WAYS)
+def test_every_layer_sees_one_image_an_index(how: str) -> None:
+    quantised, _, images = network(how)
+    seen: dict[str, torch.Tensor] = {}
+    for name, layer in quantised.layers().items():
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: seen.update({name: inputs[0]}))
+    with torch.no_grad():
+        quantised(images)
+        together = dict(seen)
+        quantised(images[5:6])
+    for name, one in seen.items():
+        assert torch.equal(together[name][5:6], one), name
+
+
 @pytest.mark.parametrize("operands", list(Operands))
 def test_a_circuit_everywhere(operands: Operands) -> None:
     quantised, model, images = network("sdpa")
@@ -158,6 +172,13 @@ def test_a_reload_gives_the_same_integers() -> None:
         assert torch.equal(again.use(Arithmetic.INTEGER)(images), quantised(images))
 
 
+def test_sequences_may_lie_anyhow_in_memory() -> None:
+    sequences = torch.randn(40, 32, 64).transpose(0, 1)  # large enough to be worked on in parts
+    quantised = quantise(nn.Sequential(nn.Linear(64, 8), nn.LayerNorm(8), nn.Linear(8, 2)), [sequences])
+    with torch.no_grad():
+        assert torch.equal(quantised(sequences), quantised(sequences.contiguous()))
+
+
 def test_torch_s_own_encoder() -> None:
     encoder = nn.TransformerEncoder(
         nn.TransformerEncoderLayer(WIDTH, HEADS, 32, batch_first=True, norm_first=True, activation="gelu"),
@@ -188,8 +209,18 @@ class Refused(nn.Module):
 
 @pytest.mark.parametrize(
     ("what", "message"),
-    [("mask", "mask holds other values"), ("broadcast", r"multiplies \(53, 1, 5, 8\) by \(53, 3, 8, 5\)")],
+    [("mask", "mask holds other values"), ("broadcast", r"multiplies \[N, 1, 5, 8\] by \[N, 3, 8, 5\]")],
 )
 def test_what_is_refused_says_why(what: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         quantise(Refused(what), [torch.randn(2, 5, 8)])
+
+
+def test_exported_programs_take_any_number_of_images() -> None:
+    quantised, _, images = network("module")
+    with torch.no_grad():
+        program = torch.export.export(
+            quantised, (images,), dynamic_shapes={"x": {0: torch.export.Dim("batch")}}, strict=False
+        )
+        for batch in (images, images[:3]):
+            assert torch.equal(program.module()(batch), quantised(batch))

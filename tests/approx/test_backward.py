@@ -267,3 +267,11 @@ def test_a_forward_holds_less_than_one_and_a_half_real_convolutions(operands: Op
     with torch.no_grad():
         layer(images)  # tables are prepared once
         assert _peak(lambda: layer(images), kept) < 1.5 * _peak(lambda: conv(images), kept)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    network = quantise(nn.Sequential(nn.Linear(6, 4)).eval(), [torch.rand(8, 6)])
+    images = torch.rand(2, 6, requires_grad=True)
+    (gradient,) = torch.autograd.grad(network(images).square().sum(), images, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()

@@ -4,7 +4,19 @@ import pytest
 import torch
 
 from approx import tvm_adapter
-from approx.kernels import dispatch, gather, low_rank, reference, row_data, row_table, table_conv2d, table_matmul
+from approx.kernels import (
+    byte_lookup,
+    byte_tables,
+    dispatch,
+    float_planes,
+    gather,
+    low_rank,
+    reference,
+    row_data,
+    row_table,
+    table_conv2d,
+    table_matmul,
+)
 from approx.kernels.factorisation import Factorisation
 from approx.kernels.geometry import ConvGeometry, conv_geometry
 
@@ -40,6 +52,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     for module, name in (
         (gather, "conv2d"),
+        (byte_lookup, "conv2d"),
+        (float_planes, "conv2d"),
         (row_table, "conv2d"),
         (low_rank, "conv2d"),
         (reference, "table_conv2d"),
@@ -51,12 +65,20 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture
+def no_byte_lookups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without AVX-512 VBMI."""
+    features = tuple(feature for feature in tvm_adapter.host_features() if feature != byte_tables.FEATURE)
+    monkeypatch.setattr(tvm_adapter, "host_features", lambda: features)
+
+
+@pytest.mark.usefixtures("no_byte_lookups")
 @pytest.mark.parametrize(
     ("codes", "index", "groups", "table", "kernel"),
     [
         ((8, 16, 16, 32), (32, 3, 3, 32), 1, RANDOM, "row_table"),
         ((8, 16, 16, 32), (32, 3, 3, 32), 1, PRODUCTS, "low_rank"),
-        ((1, 4, 4, 16), (64, 3, 3, 16), 1, RANDOM, "gather"),  # few positions
+        ((1, 2, 2, 16), (64, 3, 3, 16), 1, RANDOM, "gather"),  # few positions
         ((1, 2, 2, 4), (16, 1, 1, 4), 1, PRODUCTS, "gather"),
         ((2, 12, 12, 24), (24, 3, 3, 1), 24, RANDOM, "gather"),  # depthwise
     ],
@@ -69,6 +91,7 @@ def test_conv2d_chooses_and_equals(chosen: list[str], codes, index, groups, tabl
     assert torch.equal(result, expected)
 
 
+@pytest.mark.usefixtures("no_byte_lookups")
 @pytest.mark.parametrize(
     ("positions", "table", "kernel"),
     [(1, PRODUCTS, "gather"), (4096, RANDOM, "row_table"), (4096, PRODUCTS, "low_rank")],
@@ -80,6 +103,7 @@ def test_matmul_chooses_and_equals(chosen: list[str], positions: int, table: tor
     assert torch.equal(result, reference.table_matmul(x, w, table))
 
 
+@pytest.mark.usefixtures("no_byte_lookups")
 def test_wide_tables_take_the_gather_kernel_and_say_so_once(chosen: list[str]) -> None:
     x, w = _codes(8, 16, 16, 16), _index(32, 3, 3, 16)
     with pytest.warns(UserWarning, match="at most 65535, got one that spans 19[0-9]{4}, and .* at most 5 planes"):
@@ -104,13 +128,24 @@ def test_without_a_dot_product_the_row_table_serves(chosen: list[str], monkeypat
     assert chosen[0] == "row_table"
 
 
-def test_without_tvm_the_reference_runs_and_says_why(chosen: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("table", "kernel", "message"),
+    [
+        (PRODUCTS, "float_planes", "in floating-point convolutions, several times slower: apache-tvm is not installed"),
+        (RANDOM, "reference", "speed of its readable reference: apache-tvm is not installed"),
+    ],
+)
+def test_without_tvm_torch_serves_and_says_why(
+    chosen: list[str], monkeypatch: pytest.MonkeyPatch, table: torch.Tensor, kernel: str, message: str
+) -> None:
     monkeypatch.setattr(tvm_adapter, "tvm_problem", lambda: "apache-tvm is not installed: expected ...")
     x, w = _codes(2, 6, 6, 8), _index(16, 3, 3, 8)
-    with pytest.warns(UserWarning, match="speed of its readable reference: apache-tvm is not installed"):
-        table_conv2d(x, w, PRODUCTS, pad_code=0)
-    table_matmul(x[:, 0, 0].contiguous(), w[:, 0, 0].contiguous(), PRODUCTS)
-    assert chosen == ["reference", "reference"]
+    with pytest.warns(UserWarning, match=message):
+        result = table_conv2d(x, w, table, pad_code=0)
+    rows = table_matmul(x[:, 0, 0].contiguous(), w[:, 0, 0].contiguous(), table)
+    assert chosen == [kernel, kernel]
+    assert torch.equal(result, reference.table_conv2d(x, w, table, pad_code=0))
+    assert torch.equal(rows, reference.table_matmul(x[:, 0, 0].contiguous(), w[:, 0, 0].contiguous(), table))
 
 
 @pytest.mark.parametrize("images", [0, 1])
@@ -209,6 +244,7 @@ def _shape(positions: int, channels: int, groups: int = 1) -> ConvGeometry:
     return conv_geometry(codes, index, (1, 1), (0, 0, 0, 0), (1, 1), groups)
 
 
+@pytest.mark.usefixtures("no_byte_lookups")
 @pytest.mark.parametrize(
     ("shape", "kernel"),
     [(_shape(1, 64), gather), (_shape(4096, 64), row_table), (_shape(4096, 64, 64), gather)],
@@ -218,7 +254,7 @@ def test_the_choice_follows_the_size(shape: ConvGeometry, kernel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("isa", "planes"), [("x86-64-v4+avx512vnni", 4), ("x86-64-v4", 2), ("x86-64-v3+avxvnni", 4), ("x86-64-v3", 2)]
+    ("isa", "planes"), [("x86-64-v4+avx512vnni", 3), ("x86-64-v4", 1), ("x86-64-v3+avxvnni", 3), ("x86-64-v3", 1)]
 )
 def test_more_planes_than_pay_take_the_row_table(monkeypatch: pytest.MonkeyPatch, isa: str, planes: int) -> None:
     """The predicted crossing of the two paths on a large layer, by dot product."""
@@ -233,7 +269,8 @@ def test_more_planes_than_pay_take_the_row_table(monkeypatch: pytest.MonkeyPatch
             torch.ones(count, 255, dtype=torch.int8),
             torch.ones(count, 256, dtype=torch.uint8),
         )
-        monkeypatch.setattr(dispatch, "_prepared", lambda table: [table, row_data.prepare(table), factors])
+        made = [RANDOM, None, row_data.prepare(RANDOM), factors, None]
+        monkeypatch.setattr(dispatch, "_prepared", lambda _: made)
         return dispatch.cheapest(RANDOM, _shape(100_000, 256))[0].kernel is low_rank
 
     assert [low_rank_wins(count) for count in (1, planes, 9)] == [True, True, False]

@@ -1,5 +1,6 @@
 """Every fast kernel equals the reference entry for entry, on this instruction set and on the lower ones it can run."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -220,9 +221,10 @@ def test_kernels_compile_for_aarch64(block: int, pair: bool) -> None:
 def test_all_block_sizes_of_every_isa_are_multiples_of_the_smallest() -> None:
     for isa in [*ISAS, "aarch64", "riscv64"]:
         for pair in (False, True):
-            blocks, k_block = row_table.block_sizes(isa, pair)
-            assert blocks[-1] == 16 and k_block % 8 == 0
-            assert all(block <= row_table._MAX_BLOCK for block in blocks) and k_block <= row_table._MAX_K_BLOCK
+            for outputs, products in itertools.product((1, 16, 17, 64), range(8, 400, 8)):
+                blocks, k_block = row_table.block_sizes(isa, pair, outputs, products)
+                assert blocks[-1] == 16 and k_block % 8 == 0
+                assert all(block <= row_table._MAX_BLOCK for block in blocks) and k_block <= row_table._MAX_K_BLOCK
 
 
 def test_compiled_kernels_are_shared_between_calls() -> None:

@@ -52,6 +52,7 @@ MOVES: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], int]] = {
     "mean of tokens": (lambda x: x.flatten(2).transpose(1, 2).mean(1), 6),
     "mean of two axes": (lambda x: x.mean((1, 3)), 4),
     "cat of tokens": (lambda x: torch.cat([x.flatten(2), x.flatten(2)], 2).transpose(1, 2), 6),
+    "single precision": (lambda x: x.to(torch.float32).type_as(x).float().transpose(1, 3), 6),
     "stacked heads": (lambda x: torch.cat(x.chunk(2, 1), 3).permute(0, 3, 1, 2), 4),
 }
 
@@ -94,6 +95,7 @@ def images_on_grid(network, images: torch.Tensor) -> torch.Tensor:
         (lambda x: torch.cat([x, x], 0), "joins axis 0 .* which holds the images"),
         (lambda x: x.mean((0, 1)), r"averages axes \[0, 1\]"),
         (lambda x: torch.topk(x, 2, 1)[0], "topk"),
+        (lambda x: x.double(), r"aten\.to\.dtype .*expected torch.float32"),
     ],
 )
 def test_images_may_not_meet(move: Callable[[torch.Tensor], torch.Tensor], message: str) -> None:

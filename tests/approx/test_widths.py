@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from approx import Assignment, Choice, LayerTable, Operands, layer_table, quantise
+from approx.difference_gradient import derivative_planes, smoothed_difference
+from approx.operands import exact_table
 from multipliers import Library, Multiplier, Provenance, generate
 
 WIDTHS = [(2, 2), (8, 2), (3, 7), (5, 8), (8, 8)]
@@ -152,7 +154,47 @@ def test_bad_channel_circuits_are_refused() -> None:
         layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, ["x", "mul8u_drum4"])
     narrow = layer_table(generate("mul4u_array"), Operands.SIGN_MAGNITUDE)
     with pytest.raises(ValueError, match="differ in width or coding"):
-        layer.use_circuits({**tables, "n": narrow}, Operands.SIGN_MAGNITUDE, ["n"] * 4)
-    layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, ["mul8u_drum4"] * 4)
+        layer.use_circuits({**tables, "n": narrow}, Operands.SIGN_MAGNITUDE, ["n", *["mul8u_drum4"] * 3])
+    layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, [*list(tables)[:1], *["mul8u_drum4"] * 3])
     with pytest.raises(ValueError, match="one circuit a layer"):
         layer.use_gradient(4)
+
+
+def test_more_circuits_than_16_bit_rows() -> None:
+    network = quantise(nn.Sequential(nn.Linear(6, 140)).eval(), [torch.rand(8, 6)])
+    layer = next(iter(network.layers().values()))
+    values = exact_table(Operands.SIGN_MAGNITUDE).values
+    tables = {str(i): LayerTable(values + np.int32(i + 1), 127) for i in range(140)}
+    numbers, codes = layer.integers(), layer.codes(torch.rand(3, 6))
+    exact = layer.sums(codes, numbers)[0]
+    layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, list(tables))
+    assert torch.equal(layer.sums(codes, numbers)[0], exact + 6 * torch.arange(1, 141, dtype=torch.int32))
+
+
+def test_a_refused_half_window_leaves_the_layer_as_it_was() -> None:
+    network = quantise(nn.Sequential(nn.Linear(6, 4)).eval(), [torch.rand(8, 6)], 4)
+    layer = next(iter(network.layers().values()))
+    layer.use_gradient(60)
+    drum = layer_table(generate("mul4u_drum3"), Operands.SIGN_MAGNITUDE)
+    with pytest.raises(ValueError, match=r"expected 0\.\.6"):
+        layer.use_circuit("mul4u_drum3", Operands.SIGN_MAGNITUDE, drum)
+    assert (layer.circuit, layer.table) == ("exact", None)
+    layer.use_gradient(None)
+    layer.use_circuit("mul4u_drum3", Operands.SIGN_MAGNITUDE, drum)
+    with pytest.raises(ValueError, match=r"expected 0\.\.6"):
+        layer.use_gradient(60)
+    assert layer.half_window is None
+
+
+def test_derivatives_see_only_codes_of_the_circuit() -> None:
+    table = layer_table(generate("mul4u_drum3"), Operands.SIGN_MAGNITUDE)
+    planes, _ = derivative_planes(table, 1)
+    found = (planes.of_weight.T @ planes.of_code).numpy()
+    np.testing.assert_allclose(found[:, :16], smoothed_difference(table.values[:, :16], 1), atol=0.05)
+    assert not found[:, 16:].any()
+
+
+def test_other_widths_have_to_be_calibrated() -> None:
+    network = quantise(nn.Sequential(nn.Linear(6, 4)).eval(), [torch.rand(8, 6)])
+    with pytest.raises(ValueError, match="not calibrated"):
+        network.use_bits(4)(torch.rand(2, 6))
