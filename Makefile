@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test test-slow library lint format clean
+.PHONY: demo test test-slow library wheel lint format clean
 .DELETE_ON_ERROR:
 
 $(STAMP): pyproject.toml constraints.txt
@@ -24,6 +24,11 @@ test-slow: $(STAMP)
 
 library: $(STAMP)
 	$(BIN)/python -m multipliers.shipped_library
+
+# A wheel with kernels for Linux on x86-64 and AArch64, so that apache-tvm is not needed to simulate circuits.
+wheel: $(STAMP)
+	$(BIN)/python -m approx.kernels.shipping
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,7 +1,8 @@
 """The gradient of a layer in INTEGER arithmetic: straight through, or by differences of the product table.
 
-Both treat rounding as the identity and stop where the output is clamped. Kept between forward and backward are the
-activation codes, one byte each: the real input is `scale * (code - zero_point)`, and is made again when needed.
+Both treat rounding as the identity and stop where a code had to be clamped (`approx.clamping`). Kept between forward
+and backward are the activation codes, one byte each: the real input is `scale * (code - zero_point)`, and is made again
+when needed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from approx.clamping import inside, masked
+from approx.clamping import masked
 from approx.difference_gradient import Planes
 from approx.layer_integers import LayerIntegers
 from approx.operands import Operands
 from approx.operation import full_precision, zero_of
 
 if TYPE_CHECKING:
-    from approx.layer import Gradients, QuantLayer
+    from approx.layer import QuantLayer
+    from approx.linear_map import Gradients
 
 
 class IntegerLayer(torch.autograd.Function):
@@ -29,8 +31,8 @@ class IntegerLayer(torch.autograd.Function):
         ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, layer: QuantLayer, numbers: LayerIntegers
     ) -> torch.Tensor:
         codes = layer.codes(x)
-        values = layer.reals(codes, numbers, x.dtype)
-        ctx.save_for_backward(codes, weight, inside(values, layer.output, numbers.bounds))
+        values, inside = layer.reals(codes, numbers, x.dtype, masked=True)
+        ctx.save_for_backward(codes, weight, inside)
         ctx.layer, ctx.numbers = layer, numbers
         return values
 
@@ -42,7 +44,7 @@ class IntegerLayer(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         with full_precision(codes.device.type):
             grad = masked(grads[0], free)
-            if layer.derivatives is None:
+            if layer.layer_circuit.derivatives is None:
                 x = layer.channels_first(layer.sources[0].reals(codes, grad.dtype))
                 gain = layer.gain.to(grad.dtype).view(-1, *[1] * (weight.dim() - 1))
                 into_x, into_weight = layer.gradients(grad, x, weight * gain, wanted)
@@ -72,9 +74,9 @@ def difference_gradients(
     Returns:
         Gradients for the real input and the real weight, None where not wanted.
     """
-    assert layer.table is not None and layer.derivatives is not None
-    along_code, along_weight = layer.derivatives
-    index, seen = numbers.values.long() + layer.table.offset, layer.channels_first(codes).int()
+    assert layer.layer_circuit.derivatives is not None
+    along_code, along_weight = layer.layer_circuit.derivatives
+    index, seen = layer.layer_circuit.index(numbers.values).long(), layer.channels_first(codes).int()
     into_x = _for_input(layer, numbers, along_code, grad, index, seen) if wanted[0] else None
     return into_x, _for_weight(layer, along_weight, grad, index, seen) if wanted[1] else None
 

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from approx.conv_geometry import ConvGeometry
-from approx.layer import Gradients, QuantLayer
+from approx.layer import QuantLayer
+from approx.linear_map import Gradients
 from approx.operation import zero_of
 from approx.quantizer import Quantizer
 from approx.receptive_fields import receptive_fields

@@ -103,8 +103,8 @@ class _KernelCalls(TorchDispatchMode):
             self.predicted_ms = math.nan
             return
         chosen, prepared = dispatch.cheapest(table, geometry)
-        self.paths.append(chosen.kernel.__name__.rpartition(".")[2])
-        self.predicted_ms += 1e-6 * chosen.nanoseconds(geometry, prepared)
+        self.paths.append(chosen.name)
+        self.predicted_ms += 1e-6 * dispatch.predicted_ns(chosen, geometry, prepared)
 
 
 def _text(layer: QuantLayer, codes: torch.Tensor) -> str:

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from approx.kernels import ops
-from approx.layer import Gradients, QuantLayer
+from approx.layer import QuantLayer
+from approx.linear_map import Gradients
 
 
 class QuantLinear(QuantLayer):

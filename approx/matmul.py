@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import torch
 
-from approx.kernels import ops, pointwise
-from approx.layer import EXACT
-from approx.operands import LayerTable, Operands, exact_table
-from approx.operation import Arithmetic, Operation, zero_of
+from approx.clamping import requantised
+from approx.kernels import ops
+from approx.multiplying import Multiplying
+from approx.operands import Operands
+from approx.operation import Arithmetic, zero_of
 from approx.parts import in_parts
 from approx.quantizer import Quantizer
 from approx.requantise import requantise
@@ -38,31 +39,20 @@ class Second(NamedTuple):
     scale: torch.Tensor
 
 
-class QuantMatmul(Operation):
+class QuantMatmul(Multiplying):
     """factor * x @ w for activations x [..., P, K] and w [..., K, O] with the same leading axes.
 
     Attributes:
         factor: positive, folded into requantisation.
-        operands, table, circuit, product_table, products: as of a `QuantLayer`.
     """
+
+    exact_operands = Operands.SIGN_MAGNITUDE_9  # of all the bits of both activations
 
     def __init__(
         self, label: str, sources: tuple[Quantizer, Quantizer], output: Quantizer, factor: float = 1.0
     ) -> None:
         super().__init__(label, sources, output)
         self.factor = factor
-        self.use_exact()
-
-    def use_circuit(self, circuit: str, operands: Operands, table: LayerTable | None) -> None:
-        """Make products with this table (None: exactly), w coded as `operands`."""
-        self.circuit, self.operands = circuit, operands
-        self.table = None if table is None or table.exact else table
-        self.product_table = table or exact_table(operands)
-        self.products = self.product_table.tensor()
-
-    def use_exact(self) -> None:
-        """Make products exactly, of all the bits of both activations."""
-        self.use_circuit(EXACT, Operands.SIGN_MAGNITUDE_9, None)
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
         x, w = inputs
@@ -79,14 +69,14 @@ class QuantMatmul(Operation):
     def second(self, w: torch.Tensor) -> Second:
         """The second activation, real on its grid, in the circuit's coding."""
         source = self.sources[1]
-        zero, codes = source.zero_point, byte_codes(source, w).to(torch.int16)
+        zero, codes = source.zero_point, source.byte_codes(w).to(torch.int16)
         if self.operands is Operands.AFFINE:
             return Second(codes, zero, source.scale)
         none = torch.zeros_like(zero)
         centred = codes - zero.to(torch.int16)
         if self.operands is Operands.SIGN_MAGNITUDE_9:
             return Second(centred, none, source.scale)
-        bounds = self.operands.span(self.product_table.weight_bits)
+        bounds = self.operands.span(self.layer_circuit.table.weight_bits)
         shrink = bounds[1] / torch.maximum(zero, source.bounds[1] - zero).double()
         multiplier, shift = ops.fixed_point(shrink)
         values = in_parts(lambda part: requantise(part, multiplier, shift, 0, bounds).to(torch.int16), centred)
@@ -99,7 +89,7 @@ class QuantMatmul(Operation):
             ValueError: they do not; says which.
         """
         shrinks = self.operands in (Operands.SIGN_MAGNITUDE, Operands.SIGNED)
-        table, (first, second) = self.product_table, self.sources
+        table, (first, second) = self.layer_circuit.table, self.sources
         if first.bits > table.code_bits or (second.bits > table.weight_bits and not shrinks):
             raise ValueError(
                 f"matrix product {self.label!r} reads activations of {first.bits} and {second.bits} bits, multiplier "
@@ -116,7 +106,7 @@ class QuantMatmul(Operation):
         self.check_widths()
         if not (torch.compiler.is_compiling() or x.numel()):
             return x.new_zeros(*x.shape[:-1], w.shape[-1])
-        codes = byte_codes(self.sources[0], x.flatten(0, -3))
+        codes = self.sources[0].byte_codes(x.flatten(0, -3))
         second = self.second(w.flatten(0, -3))
         columns = second.values.mT
         if torch.compiler.is_compiling():  # a graph holds any number of matrices
@@ -133,8 +123,8 @@ class QuantMatmul(Operation):
         """
         (matrices, rows, fan_in), columns = codes.shape, values.shape[1]
         image = codes.transpose(0, 1).reshape(1, rows, 1, matrices * fan_in).contiguous()
-        index = (values + self.product_table.offset).reshape(matrices * columns, 1, 1, fan_in).contiguous()
-        sums = ops.table_conv2d(image, index, self.products, (1, 1), (0, 0, 0, 0), (1, 1), matrices, 0)
+        index = self.layer_circuit.index(values).reshape(matrices * columns, 1, 1, fan_in).contiguous()
+        sums = ops.table_conv2d(image, index, self.layer_circuit.products, (1, 1), (0, 0, 0, 0), (1, 1), matrices, 0)
         return sums.view(rows, matrices, columns)
 
     def _product(self, codes: torch.Tensor, second: Second) -> torch.Tensor:
@@ -145,19 +135,7 @@ class QuantMatmul(Operation):
         box = codes.sum(2, dtype=torch.int32).T.contiguous()  # [P, B]
         size = self.factor * self.sources[0].scale * second.scale / self.output.scale
         multiplier, shift = ops.fixed_point(size)
-        scale, zero, _ = self.output.grid
-        if pointwise.usable(sums):
-            vectors = [v.expand(constant.numel()).contiguous() for v in (multiplier, shift, second.zero)]
-            grid, affine = (scale, zero, self.bounds), (box, vectors[2])
-            flat = pointwise.requantise(sums.flatten(1), constant.flatten(), (vectors[0], vectors[1]), grid, affine)
-            return flat.view(sums.shape).transpose(0, 1)
-        total = sums + constant - second.zero * box[:, :, None]
-        codes = requantise(total, multiplier, shift, zero_of(self.output), self.bounds)
-        return self.output.reals(codes).transpose(0, 1)
-
-
-def byte_codes(source: Quantizer, x: torch.Tensor) -> torch.Tensor:
-    """Codes uint8 of reals."""
-    if pointwise.usable(x):
-        return pointwise.codes(x.contiguous(), source.grid)
-    return in_parts(lambda part: source.codes(part).to(torch.uint8), x.contiguous())
+        each = [v.expand(constant.numel()).contiguous() for v in (second.zero, multiplier, shift)]
+        grid = self.output, self.bounds, torch.float32
+        values, _ = requantised((sums.flatten(1), box), constant.flatten(), each[0], (each[1], each[2]), grid)
+        return values.view(sums.shape).transpose(0, 1)

@@ -8,9 +8,9 @@ import torch
 from torch import fx, nn
 
 from approx.assignment import Assignment
-from approx.layer import EXACT, QuantLayer
-from approx.matmul import QuantMatmul
-from approx.operands import Operands, layer_table
+from approx.layer import QuantLayer
+from approx.multiplying import Multiplying
+from approx.operands import layer_table
 from approx.operation import Arithmetic, Operation
 from approx.quantizer import Quantizer
 from multipliers import Multiplier
@@ -50,15 +50,16 @@ class QuantisedNetwork(nn.Module):
         """Layers with weights by their name in the user's model, in execution order."""
         return {step.label: step for step in self.steps() if isinstance(step, QuantLayer)}
 
-    def multiplying(self) -> dict[str, QuantLayer | QuantMatmul]:
+    def multiplying(self) -> dict[str, Multiplying]:
         """Everything that multiplies with a circuit: layers with weights, and matrix products of activations."""
-        return {step.label: step for step in self.steps() if isinstance(step, QuantLayer | QuantMatmul)}
+        return {step.label: step for step in self.steps() if isinstance(step, Multiplying)}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images [N, C, H, W] -> outputs [N, F].
 
         Raises:
-            ValueError: the image size is not the one the network was captured with.
+            ValueError: the image size is not the one the network was captured with, or, in eager INTEGER arithmetic,
+                images hold NaN or infinity.
         """
         if tuple(x.shape[1:]) != self.input_shape:
             raise ValueError(
@@ -121,7 +122,9 @@ class QuantisedNetwork(nn.Module):
             ValueError: a width is not 2..8, or a pattern fits no activation.
         """
         wanted = {"*": bits} if isinstance(bits, int) else dict(bits)
-        labels = [step.label for step in self.steps() if not step.moves_only and step.output.bits <= 8]
+        steps = [step for step in self.steps() if not step.moves_only and step.output.bits <= 8]
+        labels = [step.label for step in steps]
+        widths = dict.fromkeys(labels, 8)
         for pattern, width in sorted(wanted.items(), key=lambda item: len(item[0])):
             hits = [label for label in labels if fnmatchcase(label, pattern)]
             if not 2 <= width <= 8 or not hits:
@@ -129,9 +132,9 @@ class QuantisedNetwork(nn.Module):
                     f"bits {{{pattern!r}: {width}}}: expected 2..8 bits for some of the activations {labels[:5]}..., "
                     f"{len(hits)} of {len(labels)} fit the pattern"
                 )
-            for step in self.steps():
-                if step.label in hits and not step.moves_only:
-                    step.output.use_bits(width)
+            widths.update(dict.fromkeys(hits, width))
+        for step in steps:
+            step.output.use_bits(widths[step.label])
         return self
 
     def use_gradient(self, half_window: int | None) -> "QuantisedNetwork":
@@ -159,8 +162,6 @@ class QuantisedNetwork(nn.Module):
             if name in chosen:
                 circuit, choice = chosen[name]
                 step.use_circuit(circuit.name, choice.operands, tables[name])
-            elif isinstance(step, QuantMatmul):
-                step.use_exact()
             else:
-                step.use_circuit(EXACT, Operands.SIGN_MAGNITUDE, None)
+                step.use_exact()
         return self

@@ -56,7 +56,7 @@ class Operands(StrEnum):
         return self.span()[1]
 
     @property
-    def weight_bits(self) -> int:
+    def stored_bits(self) -> int:
         """Bits that store one weight of an 8-bit circuit."""
         return 9 if self is Operands.SIGN_MAGNITUDE_9 else 8
 
@@ -80,6 +80,11 @@ class LayerTable:
     def __deepcopy__(self, memo: dict[int, object]) -> "LayerTable":
         return self  # immutable, and shared by every copy of a network
 
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Tables stay read-only in another process, where numpy would make them writeable."""
+        self.__dict__.update(state)
+        self.values.setflags(write=False)
+
     @property
     def weight_values(self) -> npt.NDArray[np.int32]:
         """int32 [n_w]: the weight value of each row."""
@@ -97,7 +102,7 @@ class LayerTable:
         return not self.error().any()
 
     def tensor(self) -> torch.Tensor:
-        """The values as a torch tensor [n_w, 256] that shares their memory; not to be written."""
+        """The values as a torch tensor [n_w, 256], the same at every call; not to be written."""
         return _tensor(self)
 
 

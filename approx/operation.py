@@ -120,6 +120,5 @@ class Operation(nn.Module):
         """These reals on the output's grid, with the gradient of the real operation where it is not clamped."""
         if not torch.is_grad_enabled():
             return values
-        low, high = ((b - zero_of(self.output)) * float(self.output.scale) for b in self.bounds)
-        soft = self.real(*inputs).clamp(low, high)
+        soft = self.real(*inputs).clamp(*self.output.limits(self.bounds))
         return soft + (values - soft).detach()

@@ -1,18 +1,15 @@
-"""The operations of a quantised network that need no multiplier circuit: add, pools, pad, slice, concat, flatten."""
+"""Operations of a quantised network that need no multiplier circuit: input, pools, pad, slice, concat, flatten."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.autograd.function import once_differentiable
 
-from approx.clamping import inside, masked
 from approx.conv_geometry import pad_amounts
-from approx.kernels import ops, pointwise
+from approx.kernels import ops
+from approx.move import Move
 from approx.operation import Operation, zero_of
-from approx.parts import in_parts
 from approx.quantizer import Quantizer
 from approx.requantise import requantise
 from approx.window import Window
@@ -28,80 +25,27 @@ class QuantInput(Operation):
         return inputs[0]
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
+        if not torch.compiler.is_compiling():
+            self._check_finite(inputs[0])
         return self.straight_through(inputs, self.output.codes)
 
-
-class QuantAdd(Operation):
-    """Sum of two tensors of one shape, each rescaled in 32 bits."""
-
-    def fixed_point(self) -> tuple[tuple[int, ...], int]:
-        """Multipliers of the two terms and their common shift."""
-        multipliers, shift = self._factors()
-        return tuple(multipliers.tolist()), int(shift)
-
-    def _factors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return ops.fixed_point_sum(torch.stack([s.scale for s in self.sources]) / self.output.scale)
-
-    def real(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return inputs[0] + inputs[1]
-
-    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        if not torch.is_grad_enabled():
-            return self.reals(*inputs)
-        result: torch.Tensor = IntegerSum.apply(*inputs, self)
-        return result
-
-    def reals(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """The sum of two reals on their grids, as the device computes it."""
-        multipliers, shift = self._factors()
-        if pointwise.usable(*inputs):
-            left, right = (x.contiguous(memory_format=_dense(x)) for x in inputs)
-            scale, zero, _ = self.output.grid
-            grids = self.sources[0].grid, self.sources[1].grid
-            factors = tuple(multipliers.tolist()), int(shift)
-            return pointwise.add((left, right), grids, factors, (scale, zero, self.bounds))
-
-        def sums(*parts: torch.Tensor) -> torch.Tensor:
-            total = torch.ones_like(shift) << (shift - 1)
-            for x, source, multiplier in zip(parts, self.sources, multipliers, strict=True):
-                total = total + (source.codes(x) - zero_of(source)).to(torch.int32) * multiplier
-            return self.output.reals(((total >> shift) + zero_of(self.output)).clamp_(*self.bounds))
-
-        return in_parts(sums, *inputs)
+    def _check_finite(self, x: torch.Tensor) -> None:
+        """Codes would hide what is not a number. A finite sum has finite terms only, and is quick."""
+        if not (x.sum().isfinite() or x.isfinite().all()):
+            raise ValueError(
+                "expected finite inputs of the network, got NaN or infinity; check the data and its normalisation"
+            )
 
 
-def _dense(x: torch.Tensor) -> torch.memory_format:
-    return torch.channels_last if x.dim() == 4 else torch.contiguous_format
-
-
-class IntegerSum(torch.autograd.Function):
-    """Integer forward of `QuantAdd`; the gradient of both terms is the sum's where it is not clamped."""
-
-    @staticmethod
-    def forward(ctx: Any, left: torch.Tensor, right: torch.Tensor, operation: QuantAdd) -> torch.Tensor:
-        values = operation.reals(left, right)
-        ctx.save_for_backward(inside(values, operation.output, operation.bounds))
-        return values
-
-    @staticmethod
-    @once_differentiable  # compiled steps and saved codes carry no second gradient
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        into = masked(grads[0], *ctx.saved_tensors)
-        return into, into, None
-
-
-class QuantMaxPool(Operation):
+class QuantMaxPool(Move):
     """Maximum over a window; codes only move."""
 
     def __init__(self, label: str, source: Quantizer, window: Window) -> None:
-        super().__init__(label, (source,), source)
+        super().__init__(label, source)
         self.window = window
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:
         return self.window.maximum(inputs[0])
-
-    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.real(*inputs)
 
 
 class QuantAvgPool(Operation):
@@ -160,17 +104,7 @@ class QuantConcat(Operation):
         return self.straight_through(inputs, codes)
 
 
-class _Move(Operation):
-    """Values only move or are bounded: the source's codes stay what they are."""
-
-    def __init__(self, label: str, source: Quantizer) -> None:
-        super().__init__(label, (source,), source)
-
-    def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.activate(self.real(*inputs))
-
-
-class QuantClamp(_Move):
+class QuantClamp(Move):
     """A ReLU that could not be fused into what comes before it."""
 
     def __init__(self, label: str, source: Quantizer, cap: float) -> None:
@@ -181,11 +115,10 @@ class QuantClamp(_Move):
         return inputs[0]
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
-        low, high = ((b - zero_of(self.output)) * float(self.output.scale) for b in self.bounds)
-        return inputs[0].clamp(low, high)
+        return inputs[0].clamp(*self.output.limits(self.bounds))
 
 
-class QuantPad(_Move):
+class QuantPad(Move):
     """Pads with real zero; `amounts` is (before, after) for every spatial axis, then channels."""
 
     def __init__(self, label: str, source: Quantizer, amounts: Sequence[tuple[int, int]]) -> None:
@@ -197,7 +130,7 @@ class QuantPad(_Move):
         return F.pad(inputs[0], pad_amounts(*zip(channels, *spatial, strict=True)))
 
 
-class QuantSlice(_Move):
+class QuantSlice(Move):
     """start:stop:step for every spatial axis, then channels."""
 
     def __init__(self, label: str, source: Quantizer, slices: Sequence[slice]) -> None:
@@ -209,7 +142,7 @@ class QuantSlice(_Move):
         return inputs[0][(slice(None), channels, *spatial)]
 
 
-class QuantFlatten(_Move):
+class QuantFlatten(Move):
     """[N, C, ...] -> [N, F]."""
 
     def real(self, *inputs: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 
 from approx.kernels import pointwise
 from approx.operands import Operands
+from approx.parts import in_parts
 
 SAMPLE = 1 << 16
 CLIPS = np.linspace(0.35, 1.0, 66)
@@ -46,6 +47,11 @@ class Quantizer(nn.Module):
     def grid(self) -> tuple[float, int, tuple[int, int]]:
         """Scale, zero point and bounds."""
         return self.scale.item(), cast(int, self.zero_point.item()), self.bounds
+
+    def limits(self, bounds: tuple[int, int]) -> tuple[float, float]:
+        """Reals of two codes."""
+        low, high = ((code - self.zero_point.item()) * float(self.scale) for code in bounds)
+        return low, high
 
     @property
     def calibrated(self) -> bool:
@@ -102,6 +108,14 @@ class Quantizer(nn.Module):
         scaled = values / self.scale.to(values.dtype)
         return torch.round(scaled).add_(self.zero_point.item()).clamp_(*self.bounds)
 
+    def byte_codes(self, values: torch.Tensor) -> torch.Tensor:
+        """Codes, uint8, of real values [N, ..., F], contiguous; for quantizers of at most 8 bits."""
+        values = values.detach().contiguous()
+        if pointwise.usable(values):
+            return pointwise.codes(values, self.grid)
+        rows = values.flatten(0, -2)
+        return in_parts(lambda part: self.codes(part).to(torch.uint8), rows).view(values.shape)
+
     def reals(self, codes: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Codes, of any integer or float type -> real values."""
         if codes.dtype is torch.uint8:
@@ -112,8 +126,7 @@ class Quantizer(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Fake quantisation: rounds to the grid, gradient straight through inside the range."""
-        low, high = ((b - self.zero_point.item()) * float(self.scale) for b in self.bounds)
-        inside = values.clamp(low, high)
+        inside = values.clamp(*self.limits(self.bounds))
         return inside + (self.reals(self.codes(values.detach())) - inside).detach()
 
 

@@ -9,10 +9,10 @@ from abc import abstractmethod
 
 import torch
 
+from approx.addition import QuantAdd
 from approx.linear import QuantLinear
 from approx.lookup import QuantLookup
 from approx.operation import Operation
-from approx.operations import QuantAdd
 from approx.product import QuantProduct
 from approx.product_sum import QuantProductSum
 from approx.quantizer import Quantizer

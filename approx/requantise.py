@@ -57,6 +57,13 @@ def fixed_point_sum(factors: tuple[float, ...]) -> tuple[tuple[int, ...], int]:
     return multipliers, shift
 
 
+def rescaled(accumulator: torch.Tensor, multiplier: torch.Tensor, shift: torch.Tensor, zero_point: int) -> torch.Tensor:
+    """Accumulators to codes that are not clamped yet, see `requantise`."""
+    wide = accumulator.to(torch.int64, copy=True)
+    wide.mul_(multiplier).add_(torch.ones_like(shift).bitwise_left_shift_(shift - 1)).bitwise_right_shift_(shift)
+    return wide.add_(zero_point)
+
+
 def requantise(
     accumulator: torch.Tensor,
     multiplier: torch.Tensor,
@@ -75,6 +82,4 @@ def requantise(
     Returns:
         int64 [..., C] codes.
     """
-    wide = accumulator.to(torch.int64, copy=True)
-    wide.mul_(multiplier).add_(torch.ones_like(shift).bitwise_left_shift_(shift - 1)).bitwise_right_shift_(shift)
-    return wide.add_(zero_point).clamp_(*bounds)
+    return rescaled(accumulator, multiplier, shift, zero_point).clamp_(*bounds)

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from approx.kernels.geometry import check_accumulator
-from approx.layer import Gradients, QuantLayer
+from approx.layer import QuantLayer
 from approx.layer_integers import LayerIntegers
+from approx.linear_map import Gradients
 from approx.operation import zero_of
 from approx.quantizer import Quantizer
 from approx.receptive_fields import receptive_fields

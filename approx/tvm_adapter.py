@@ -206,7 +206,18 @@ def can_link() -> bool:
 
 
 def _link_with_lld(output: str, objects: list[str], options: list[str] | None = None) -> None:
-    command = [sys.executable, "-m", "ziglang", "ld.lld", "-shared", "-o", output, *objects, *(options or [])]
+    command = [
+        sys.executable,
+        "-m",
+        "ziglang",
+        "ld.lld",
+        "-shared",
+        "--strip-all",
+        "-o",
+        output,
+        *objects,
+        *(options or []),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise RuntimeError(f"linking {output} failed (exit status {result.returncode}): {result.stderr.strip()}")

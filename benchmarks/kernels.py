@@ -17,14 +17,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
 from approx import tvm_adapter
-from approx.kernels import low_rank, table_conv2d, table_matmul
-from approx.kernels.dispatch import PATHS
+from approx.kernels import low_rank, table_conv2d
+from approx.kernels.dispatch import PATHS, cheapest
 from approx.kernels.geometry import conv_geometry
 from benchmarks._kernel_networks import forward_rows, memory_rows, training_rows
 from benchmarks._report import Row, at_least, at_most, interleaved, publish
@@ -121,24 +122,36 @@ def thread_rows(rounds: int) -> Iterator[Row]:
     yield at_least("two threads, ResNet-18 4x64x56x56, any table", result.ratio, "x one thread", 1.7)
 
 
+SMALL = {  # images, size, channels, outputs, kernel, groups
+    "depthwise 16x64x16x16 3x3": (16, 16, 64, 64, 3, 64),
+    "depthwise 1x256x14x14 3x3": (1, 14, 256, 256, 3, 256),
+    "depthwise 16x256x14x14 5x5": (16, 14, 256, 256, 5, 256),
+    "32 groups of 4 channels 4x128x28x28 3x3": (4, 28, 128, 128, 3, 32),
+    "linear 1x512 -> 1000": (1, 1, 512, 1000, 1, 1),
+    "linear 32x512 -> 1000": (32, 1, 512, 1000, 1, 1),
+}
+
+
 def small_rows(rounds: int) -> Iterator[Row]:
-    """Cases that do not pay for row tables."""
-    table = tables()["any table"]
-    codes, index = operands(16, 64, 16)
-    depthwise = index[:, :, :, :1].contiguous()
-    image, kernel = torch.randn(16, 64, 16, 16).to(memory_format=torch.channels_last), torch.randn(64, 1, 3, 3)
-    result = interleaved(
-        lambda: table_conv2d(codes, depthwise, table, padding=(1, 1, 1, 1), groups=64, pad_code=ZERO_POINT),
-        lambda: F.conv2d(image, kernel, padding=1, groups=64),
-        rounds,
-    )
-    peer = f"torch F.conv2d fp32 {result.peer * 1e3:.2f} ms; ours {result.ours * 1e3:.2f} ms"
-    yield Row("depthwise 16x64x16x16 3x3, gather kernel", result.ratio, "x fp32", peer=peer)
-    vector, weights = torch.randint(0, 256, (1, 512), dtype=torch.uint8), torch.randint(0, 255, (1000, 512)).short()
-    left, right = torch.randn(1, 512), torch.randn(1000, 512)
-    result = interleaved(lambda: table_matmul(vector, weights, table), lambda: F.linear(left, right), rounds)
-    peer = f"torch F.linear fp32 {result.peer * 1e3:.3f} ms; ours {result.ours * 1e3:.3f} ms"
-    yield Row("linear 1x512 -> 1000, gather kernel", result.ratio, "x fp32", peer=peer)
+    """Layers that do not pay for row tables: few channels a group, few positions."""
+    found = {"any table": tables()["any table"], "exact low rank, 1 plane": low_rank_table(1)}
+    for case, name in product(SMALL, found):
+        (images, size, channels, outputs, kernel, groups), table = SMALL[case], found[name]
+        codes = torch.randint(0, 256, (images, size, size, channels), dtype=torch.uint8)
+        index = torch.randint(0, 255, (outputs, kernel, kernel, channels // groups), dtype=torch.int16)
+        image = torch.rand(images, channels, size, size).to(memory_format=torch.channels_last)
+        weight, pad = torch.rand(outputs, channels // groups, kernel, kernel), kernel // 2
+        shape = conv_geometry(codes, index, (1, 1), (pad,) * 4, (1, 1), groups)
+        result = interleaved(
+            partial(table_conv2d, codes, index, table, padding=(pad,) * 4, groups=groups, pad_code=ZERO_POINT),
+            partial(F.linear, image.flatten(1), weight.flatten(1))
+            if size == 1
+            else partial(F.conv2d, image, weight, padding=pad, groups=groups),
+            rounds,
+        )
+        peer = f"torch fp32 {result.peer * 1e3:.3f} ms; ours {result.ours * 1e3:.3f} ms"
+        path = cheapest(table, shape)[0].name
+        yield Row(f"{case}, {name} ({path}), 1 thread", result.ratio, "x fp32", peer=peer)
 
 
 _FIRST_CALL = """

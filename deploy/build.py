@@ -8,13 +8,13 @@ import torch
 from torch import fx
 
 from approx import QuantisedNetwork
+from approx.addition import QuantAdd
 from approx.capture import INPUT
 from approx.convolution import QuantConv
 from approx.layer import QuantLayer
 from approx.linear import QuantLinear
 from approx.operation import Arithmetic, Operation
 from approx.operations import (
-    QuantAdd,
     QuantAvgPool,
     QuantClamp,
     QuantConcat,
@@ -140,7 +140,7 @@ def _weights(layer: QuantLayer) -> p.IntegerWeights:
         multiplier=int32(numbers.multiplier),
         shift=int32(numbers.shift),
         table=None if layer.table is None else layer.table.values,
-        offset=layer.product_table.offset,
+        offset=layer.layer_circuit.table.offset,
         circuit=layer.circuit,
         operands=layer.operands.value,
     )

@@ -144,7 +144,7 @@ def _use(work: LayerWorkload, choice: Circuit | None) -> _Use:
         raise ValueError(
             f"layer {work.name!r}: expected an 8x8 circuit, {circuit.name!r} is {circuit.width_a}x{circuit.width_b}"
         )
-    return _Use(circuit, operands, operands.weight_bits)
+    return _Use(circuit, operands, operands.stored_bits)
 
 
 def _circuits_by_name(uses: Sequence[_Use]) -> dict[str, Multiplier]:

@@ -96,10 +96,16 @@ def _row_ns(lines: Lines, planes: int) -> float:
     return ceil(lines.lanes / (registers * LANES)) * registers * _REGISTER_NS[registers]
 
 
+def possible_registers(planes: int) -> list[int]:
+    """Numbers of registers of a block for entries of so many bytes: those whose words fit the processor's registers."""
+    return [size for size in _REGISTER_NS if 2 * size * planes <= _MOST_WORDS]
+
+
 def _registers(lines: Lines, planes: int) -> int:
     """Registers of a block, the fastest number."""
-    possible = [size for size in _REGISTER_NS if 2 * size * planes <= _MOST_WORDS]
-    return min(possible, key=lambda size: ceil(lines.lanes / (size * LANES)) * size * _REGISTER_NS[size])
+    return min(
+        possible_registers(planes), key=lambda size: ceil(lines.lanes / (size * LANES)) * size * _REGISTER_NS[size]
+    )
 
 
 def _tasks(operands: LookupOperands, out: torch.Tensor) -> Iterator[Task]:

@@ -82,10 +82,10 @@ def forget() -> None:
 
 
 def _load_or_build(kernel: Kernel, name: str, isa: str, script: Callable[[Kernel], Any], source: Path) -> Any:
-    file = f"{name}-{isa}-{source_hash(source)}.so"
+    file = entry_file(name, isa, source)
     entry = cache_folder() / file
     for known in (shipped_folder() / file, entry):
-        if sys.platform == "linux" and _is_whole(known):
+        if sys.platform == "linux" and is_whole(known):
             return tvm_adapter.load_shared(known)[name]
     executable = build(kernel, name, isa, script)
     if tvm_adapter.can_link():
@@ -103,14 +103,19 @@ def build(kernel: Kernel, name: str, isa: str, script: Callable[[Kernel], Any]) 
     return tvm.compile(tvm.IRModule({name: script(kernel)}), target=tvm_adapter.isa_target(isa))
 
 
+def entry_file(name: str, isa: str, source: Path) -> str:
+    """File name of a kernel's entry."""
+    return f"{name}-{isa}-{_source_hash(source)}.so"
+
+
 @cache
-def source_hash(source: Path) -> str:
-    """What a kernel's source and the TVM versions it was compiled with amount to, 16 hexadecimal digits."""
+def _source_hash(source: Path) -> str:
     versions = f"{tvm_adapter.TVM_VERSIONS[0]} {tvm_adapter.TVM_FFI_VERSIONS[0]}"
     return hashlib.sha256(versions.encode() + source.read_bytes()).hexdigest()[:16]
 
 
-def _is_whole(entry: Path) -> bool:
+def is_whole(entry: Path) -> bool:
+    """Whether an entry is there, and is what was written."""
     try:
         contents = entry.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

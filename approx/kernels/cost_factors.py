@@ -26,13 +26,10 @@ def factors_file() -> Path:
     return cache_folder() / f"costs-{features}.json"
 
 
-def cost_factors() -> Mapping[str, float]:
-    """Measured over predicted time by path; empty where nothing was measured."""
-    return _read(factors_file())
-
-
 @cache
-def _read(file: Path) -> Mapping[str, float]:
+def cost_factors() -> Mapping[str, float]:
+    """Measured over predicted time by path; empty where nothing was measured. Read once a process."""
+    file = factors_file()
     try:
         found = json.loads(file.read_text())
     except OSError:
@@ -61,5 +58,5 @@ def save_cost_factors(factors: Mapping[str, float]) -> Path:
         fresh = Path(folder) / file.name
         fresh.write_text(json.dumps(dict(factors), indent=2) + "\n")
         os.replace(fresh, file)
-    _read.cache_clear()
+    cost_factors.cache_clear()
     return file

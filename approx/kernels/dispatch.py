@@ -13,6 +13,7 @@ from . import byte_lookup, byte_tables, depthwise, float_planes, gather, low_ran
 from .analysis import MAX_PLANES
 from .byte_tables import ByteTables
 from .compiled import kernel_problem
+from .cost_factors import cost_factors
 from .factorisation import Factorisation
 from .geometry import ConvGeometry, conv_geometry
 from .remembered import Remembered
@@ -162,7 +163,7 @@ class Path:
     Attributes:
         kernel: the module whose `conv2d` does it.
         prepare: makes what `conv2d` takes instead of the table; None for a table it cannot serve.
-        nanoseconds: predicted time, of a shape and what `prepare` made, on one thread.
+        nanoseconds: time of a shape and what `prepare` made, on one thread of the machine the constants are from.
     """
 
     kernel: ModuleType
@@ -200,7 +201,7 @@ def cheapest(table: torch.Tensor, shape: ConvGeometry) -> tuple[Path, Any]:
     usable = [(path, made) for path, made in zip(PATHS, _prepared(table), strict=True) if made is not None]
     if kernel_problem() is not None:
         usable = usable[-1:]
-    best = min(usable, key=lambda each: each[0].nanoseconds(shape, each[1]))
+    best = min(usable, key=lambda each: predicted_ns(each[0], shape, each[1]))
     if best[0].kernel is gather and _row_table_ns(shape) < _gather_ns(shape):
         _warn_once(
             "a product table uses the gather kernel, many times slower: the row-table kernel expects rows "
@@ -208,6 +209,11 @@ def cheapest(table: torch.Tensor, shape: ConvGeometry) -> tuple[Path, Any]:
             f"no exact factorisation of at most {MAX_PLANES} planes"
         )
     return best
+
+
+def predicted_ns(path: Path, shape: ConvGeometry, prepared: Any) -> float:
+    """Predicted time of a path on one thread of this machine, by what was measured here (`cost_factors.py`)."""
+    return path.nanoseconds(shape, prepared) * cost_factors().get(path.name, 1.0)
 
 
 def _can_serve(table: torch.Tensor) -> bool:

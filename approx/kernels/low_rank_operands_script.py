@@ -7,12 +7,12 @@ A word holds `group` integers of 32 / group bits, the first one lowest.
 # mypy: disable-error-code="name-defined,no-untyped-def"
 # ruff: noqa: C901, PLR0913
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..tvm_adapter import tvm_submodule
 
+PARTS = ("weights", "codes", "code_sums")
 _CODES = 256
 
 
@@ -22,7 +22,7 @@ class OperandClass:
 
     Attributes:
         isa: instruction set with features.
-        part: "weights", "codes" or "code_sums".
+        part: one of `PARTS`.
         lanes: 32-bit lanes of a register.
         group: integers of a word, 4 or 2.
     """
@@ -44,7 +44,7 @@ def operand_kernel(kernel: OperandClass) -> Any:
     Raises:
         ImportError: TVM cannot be used.
     """
-    makers: dict[str, Callable[[OperandClass], Any]] = {"weights": _weights, "codes": _codes, "code_sums": _code_sums}
+    makers = dict(zip(PARTS, (_weights, _codes, _code_sums), strict=True))
     return makers[kernel.part](kernel)
 
 

@@ -45,6 +45,7 @@ def requantise(
     factor: tuple[torch.Tensor, torch.Tensor],
     grid: Grid,
     affine: tuple[torch.Tensor, torch.Tensor] | None = None,
+    inside: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Sums of products to reals on the output's grid, in the memory of the sums.
 
@@ -54,6 +55,7 @@ def requantise(
         factor: multiplier and shift, int64 [C] (`approx.requantise.fixed_point`).
         grid: of the output.
         affine: sums of the codes int32 [..., G] and zero points of the weights int64 [C], whose product is taken off.
+        inside: bool, as the sums; receives where the code lay within the grid's bounds before it was clamped.
 
     Returns:
         float32 [..., C].
@@ -62,21 +64,24 @@ def requantise(
     multiplier, shift = factor
     scale, zero, (low, high) = grid
     vectors = [addend, multiplier, torch.ones_like(shift) << (shift - 1), shift]
-    tail = scale, zero, low, high
-    if affine is None:
-        rows = sums.view(-1, channels)
-        _run("requantise", len(rows), channels, rows, *vectors, *tail)
-    else:
+    step, suffix = "requantise", "" if inside is None else "_inside"
+    shape: tuple[int, ...] = (-1, channels)
+    if affine is not None:
         box, weight_zero = affine
         groups = box.shape[-1]
-        blocks = [v.view(groups, -1) for v in (weight_zero, *vectors)]
-        rows = sums.view(-1, groups, channels // groups)
-        _run("requantise_affine", len(rows), channels, rows, box.view(-1, groups), *blocks, *tail)
+        step, shape = "requantise_affine", (-1, groups, channels // groups)
+        vectors = [box.view(-1, groups), *(v.view(groups, -1) for v in (weight_zero, *vectors))]
+    rows, mask = sums.view(shape), None if inside is None else inside.view(torch.uint8).view(shape)
+    _run(step + suffix, len(rows), channels, rows, mask, *vectors, scale, zero, low, high)
     return sums.view(torch.float32)
 
 
 def add(
-    terms: tuple[torch.Tensor, torch.Tensor], grids: tuple[Grid, Grid], factors: tuple[tuple[int, ...], int], grid: Grid
+    terms: tuple[torch.Tensor, torch.Tensor],
+    grids: tuple[Grid, Grid],
+    factors: tuple[tuple[int, ...], int],
+    grid: Grid,
+    inside: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Sum of two activations as reals on the output's grid.
 
@@ -85,6 +90,7 @@ def add(
         grids: theirs.
         factors: multipliers of the terms and their shift (`approx.requantise.fixed_point_sum`).
         grid: of the output.
+        inside: bool, laid out as the terms; receives where the code lay within the grid's bounds before it was clamped.
     """
     left, right = terms
     out = torch.empty_like(left)
@@ -95,7 +101,8 @@ def add(
         for number in (scale, float(zero), *map(float, bounds), multiplier)
     ]
     scale, zero, bounds = grid
-    _run("add", left.numel(), 1, *map(_flat, (left, right, out)), *sides, shift, scale, zero, *bounds)
+    step, mask = ("add", None) if inside is None else ("add_inside", _flat(inside.view(torch.uint8)))
+    _run(step, left.numel(), 1, *map(_flat, (left, right, out)), mask, *sides, shift, scale, zero, *bounds)
     return out
 
 
@@ -104,13 +111,6 @@ def reals(codes: torch.Tensor, grid: Grid) -> torch.Tensor:
     out = torch.empty(codes.shape, dtype=torch.float32)
     _run("reals", codes.numel(), 1, codes.view(-1), out.view(-1), *grid[:2])
     return out
-
-
-def inside(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
-    """Where dense float32 values lie between two others, bool."""
-    out = torch.empty_like(values, dtype=torch.uint8)
-    _run("inside", values.numel(), 1, _flat(values), _flat(out), low, high)
-    return out.view(torch.bool)
 
 
 def masked(gradient: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

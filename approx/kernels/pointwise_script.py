@@ -1,6 +1,6 @@
 """What happens to every activation between two layers, as TVMScript: one pass over memory each.
 
-The readable form of these steps is `approx.quantizer`, `approx.requantise` and `approx.operations.QuantAdd`; the
+The readable form of these steps is `approx.quantizer`, `approx.requantise` and `approx.addition.QuantAdd`; the
 results are the same to the last bit. Every loop is over independent elements: LLVM makes vectors of it.
 """
 
@@ -21,11 +21,16 @@ class PointwiseClass:
 
     Attributes:
         isa: instruction set with features.
-        step: "codes", "reals", "requantise", "requantise_affine", "add", "inside" or "masked".
+        step: one of `STEPS`.
     """
 
     isa: str
     step: str
+
+    @property
+    def inside(self) -> bool:
+        """Whether the step also says where the code before clamping lies within the bounds."""
+        return self.step.endswith("_inside")
 
     @property
     def name(self) -> str:
@@ -39,16 +44,7 @@ def pointwise_kernel(kernel: PointwiseClass) -> Any:
     Raises:
         ImportError: TVM cannot be used.
     """
-    makers: dict[str, Callable[[PointwiseClass], Any]] = {
-        "codes": _codes,
-        "reals": _reals,
-        "requantise": _requantise,
-        "requantise_affine": _requantise_affine,
-        "add": _add,
-        "inside": _inside,
-        "masked": _masked,
-    }
-    return makers[kernel.step](kernel)
+    return STEPS[kernel.step](kernel)
 
 
 def _nearest_code(T: Any, value: Any, scale: Any, zero: Any, low: Any, high: Any) -> Any:
@@ -97,22 +93,6 @@ def _reals(kernel: PointwiseClass) -> Any:
     return reals
 
 
-def _inside(kernel: PointwiseClass) -> Any:
-    """Where reals are not clamped: values f32 [n]; inside u8 [n], 1 or 0; low, high; first and last element."""
-    T = tvm_submodule("script.tirx")
-
-    @T.prim_func
-    def inside(values: T.handle, inside: T.handle, low: T.float32, high: T.float32, first: T.int64, last: T.int64):
-        T.func_attr({"global_symbol": kernel.name, "tirx.noalias": True})
-        N = T.int64()
-        Value = T.match_buffer(values, (N,), "float32", align=4)
-        Inside = T.match_buffer(inside, (N,), "uint8", align=1)
-        for i in T.serial(first, last):
-            Inside[i] = T.cast(T.And(Value[i] > low, Value[i] < high), "uint8")
-
-    return inside
-
-
 def _masked(kernel: PointwiseClass) -> Any:
     """A gradient where it passes: gradient f32 [n]; inside u8 [n]; out f32 [n]; first and last element."""
     T = tvm_submodule("script.tirx")
@@ -130,23 +110,34 @@ def _masked(kernel: PointwiseClass) -> Any:
     return masked
 
 
-def _real(T: Any, total: Any, factor: tuple[Any, Any, Any], grid: tuple[Any, Any, Any, Any]) -> Any:
-    """Bits of the real on the grid (scale, zero, low, high) nearest to total * multiplier / 2^shift."""
+def _code(T: Any, total: Any, factor: tuple[Any, Any, Any], zero: Any) -> Any:
+    """Code nearest to total * multiplier / 2^shift, before it is clamped."""
     multiplier, half, shift = factor
+    return ((total * multiplier + half) >> shift) + zero
+
+
+def _real(T: Any, code: Any, grid: tuple[Any, Any, Any, Any]) -> Any:
+    """Real of a code clamped to the grid (scale, zero, low, high), float32."""
     scale, zero, low, high = grid
-    code = T.min(T.max(((total * multiplier + half) >> shift) + zero, low), high)
-    return T.reinterpret("int32", T.cast(code - zero, "float32") * scale)
+    return T.cast(T.min(T.max(code, low), high) - zero, "float32") * scale
+
+
+def _within(T: Any, code: Any, low: Any, high: Any) -> Any:
+    """Whether clamping leaves a code as it is, uint8."""
+    return T.cast(T.And(code >= low, code <= high), "uint8")
 
 
 def _requantise(kernel: PointwiseClass) -> Any:
-    """Sums to reals in place: sums i32 [P, C], receives the bits of f32; addend, multiplier, half, shift i64 [C]; the
-    output's scale; its zero, low, high; first and last row.
+    """Sums to reals in place: sums i32 [P, C], receives the bits of f32; inside u8 [P, C], 1 where the code was not
+    clamped (else unused); addend, multiplier, half, shift i64 [C]; the output's scale; its zero, low, high; first and
+    last row.
     """
     T = tvm_submodule("script.tirx")
 
     @T.prim_func
     def requantise(
         sums: T.handle,
+        inside: T.handle,
         addend: T.handle,
         multiplier: T.handle,
         half: T.handle,
@@ -161,29 +152,31 @@ def _requantise(kernel: PointwiseClass) -> Any:
         T.func_attr({"global_symbol": kernel.name, "tirx.noalias": True})
         P, C = T.int64(), T.int64()
         Sum = T.match_buffer(sums, (P, C), "int32", align=4)
+        if kernel.inside:
+            Inside = T.match_buffer(inside, (P, C), "uint8", align=1)
         Addend = T.match_buffer(addend, (C,), "int64", align=8)
         Multiplier = T.match_buffer(multiplier, (C,), "int64", align=8)
         Half = T.match_buffer(half, (C,), "int64", align=8)
         Shift = T.match_buffer(shift, (C,), "int64", align=8)
         for p in T.serial(first, last):
             for c in T.serial(C):
-                Sum[p, c] = _real(
-                    T,
-                    T.cast(Sum[p, c], "int64") + Addend[c],
-                    (Multiplier[c], Half[c], Shift[c]),
-                    (scale, zero, low, high),
-                )
+                total: T.let = T.cast(Sum[p, c], "int64") + Addend[c]
+                code: T.let = _code(T, total, (Multiplier[c], Half[c], Shift[c]), zero)
+                if kernel.inside:
+                    Inside[p, c] = _within(T, code, low, high)
+                Sum[p, c] = T.reinterpret("int32", _real(T, code, (scale, zero, low, high)))
 
     return requantise
 
 
 def _requantise_affine(kernel: PointwiseClass) -> Any:
-    """As `_requantise`; after sums come box i32 [P, G], sums of the codes of each group, and weight_zero i64 [C]."""
+    """As `_requantise`; after inside come box i32 [P, G], sums of the codes of each group, and weight_zero i64 [C]."""
     T = tvm_submodule("script.tirx")
 
     @T.prim_func
     def requantise(
         sums: T.handle,
+        inside: T.handle,
         box: T.handle,
         weight_zero: T.handle,
         addend: T.handle,
@@ -200,6 +193,8 @@ def _requantise_affine(kernel: PointwiseClass) -> Any:
         T.func_attr({"global_symbol": kernel.name, "tirx.noalias": True})
         P, G, C = T.int64(), T.int64(), T.int64()
         Sum = T.match_buffer(sums, (P, G, C), "int32", align=4)
+        if kernel.inside:
+            Inside = T.match_buffer(inside, (P, G, C), "uint8", align=1)
         Box = T.match_buffer(box, (P, G), "int32", align=4)
         Zero = T.match_buffer(weight_zero, (G, C), "int64", align=8)
         Addend = T.match_buffer(addend, (G, C), "int64", align=8)
@@ -209,19 +204,20 @@ def _requantise_affine(kernel: PointwiseClass) -> Any:
         for p in T.serial(first, last):
             for g in T.serial(G):
                 for c in T.serial(C):
-                    Sum[p, g, c] = _real(
-                        T,
-                        T.cast(Sum[p, g, c], "int64") + Addend[g, c] - Zero[g, c] * T.cast(Box[p, g], "int64"),
-                        (Multiplier[g, c], Half[g, c], Shift[g, c]),
-                        (scale, zero, low, high),
+                    total: T.let = (
+                        T.cast(Sum[p, g, c], "int64") + Addend[g, c] - Zero[g, c] * T.cast(Box[p, g], "int64")
                     )
+                    code: T.let = _code(T, total, (Multiplier[g, c], Half[g, c], Shift[g, c]), zero)
+                    if kernel.inside:
+                        Inside[p, g, c] = _within(T, code, low, high)
+                    Sum[p, g, c] = T.reinterpret("int32", _real(T, code, (scale, zero, low, high)))
 
     return requantise
 
 
 def _add(kernel: PointwiseClass) -> Any:
-    """Sum of two activations: left, right, out f32 [n]; scale, zero, low, high and multiplier of left, then of right;
-    shift; scale, zero, low, high of out; first and last element.
+    """Sum of two activations: left, right, out f32 [n]; inside u8 [n] as of `_requantise`; scale, zero, low, high and
+    multiplier of left, then of right; shift; scale, zero, low, high of out; first and last element.
     """
     T = tvm_submodule("script.tirx")
 
@@ -233,6 +229,7 @@ def _add(kernel: PointwiseClass) -> Any:
         left: T.handle,
         right: T.handle,
         out: T.handle,
+        inside: T.handle,
         left_scale: T.float32,
         left_zero: T.float32,
         left_low: T.float32,
@@ -256,12 +253,30 @@ def _add(kernel: PointwiseClass) -> Any:
         Left = T.match_buffer(left, (N,), "float32", align=4)
         Right = T.match_buffer(right, (N,), "float32", align=4)
         Out = T.match_buffer(out, (N,), "float32", align=4)
+        if kernel.inside:
+            Inside = T.match_buffer(inside, (N,), "uint8", align=1)
         for i in T.serial(first, last):
             total: T.let = (
                 (T.int32(1) << (shift - 1))
                 + term(Left[i], left_scale, left_zero, left_low, left_high, left_multiplier)
                 + term(Right[i], right_scale, right_zero, right_low, right_high, right_multiplier)
             )
-            Out[i] = T.cast(T.min(T.max((total >> shift) + zero, low), high) - zero, "float32") * scale
+            code: T.let = (total >> shift) + zero
+            if kernel.inside:
+                Inside[i] = _within(T, code, low, high)
+            Out[i] = _real(T, code, (scale, zero, low, high))
 
     return add
+
+
+STEPS: dict[str, Callable[[PointwiseClass], Any]] = {
+    "codes": _codes,
+    "reals": _reals,
+    "masked": _masked,
+    "requantise": _requantise,
+    "requantise_inside": _requantise,
+    "requantise_affine": _requantise_affine,
+    "requantise_affine_inside": _requantise_affine,
+    "add": _add,
+    "add_inside": _add,
+}

@@ -4,9 +4,10 @@ import math
 
 from torch import fx
 
+from approx.addition import QuantAdd
 from approx.layer import QuantLayer
 from approx.lowering import Lowering, arguments
-from approx.operations import QuantAdd, QuantAvgPool, QuantClamp
+from approx.operations import QuantAvgPool, QuantClamp
 from approx.rules.functions import lookup
 
 

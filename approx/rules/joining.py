@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import fx
 
+from approx.addition import QuantAdd
 from approx.lookup import QuantLookup
 from approx.lowering import Lowering, Unsupported, arguments, batch_axis, open_shape, shape, shown
 from approx.matmul import QuantMatmul
 from approx.move import QuantMove
-from approx.operations import QuantAdd, QuantConcat
+from approx.operations import QuantConcat
 from approx.product import QuantProduct
 from approx.quantizer import Quantizer
 from approx.rules.functions import add_lookup

@@ -81,8 +81,8 @@ def batch_norm(low: Lowering, node: fx.Node) -> None:
     beta = torch.zeros_like(mean) if a["bias"] is None else low.tensor(a["bias"], "bias")[1]
     factor = gamma.double() / torch.sqrt(variance.double() + a["eps"])
     with torch.no_grad():
-        shape_ = (-1, *[1] * (layer.weight.dim() - 1))
-        layer.weight.copy_(layer.weight.double() * factor.view(shape_))
+        per_output = (-1, *[1] * (layer.weight.dim() - 1))
+        layer.weight.copy_(layer.weight.double() * factor.view(per_output))
         layer.bias.copy_((layer.bias.double() - mean.double()) * factor + beta.double())
     low.alias(node, a["input"])
 

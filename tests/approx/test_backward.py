@@ -1,5 +1,6 @@
 """Gradients of integer layers: what is kept for them, and both rules against their definitions."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,11 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from approx import LayerTable, Operands, QuantisedNetwork, quantise
+from approx import Arithmetic, LayerTable, Operands, QuantisedNetwork, quantise
 from approx import difference_gradient as rule
+from approx.addition import QuantAdd
 from approx.convolution import QuantConv
+from approx.kernels import pointwise
 from approx.layer import QuantLayer
 from approx.operation import zero_of
+from approx.quantizer import Quantizer
 
 CONVOLUTIONS = [
     nn.Conv2d(2, 3, 3, padding=1),
@@ -44,7 +48,7 @@ def layer_of(module: nn.Module, operands: Operands, table: LayerTable | None) ->
     layer.gain.copy_(torch.linspace(0.9, 1.1, len(layer.gain)))
     layer.use_circuit("test", operands, table)
     if table is not None:
-        layer.table, layer.table_values = table, table.tensor()
+        layer.layer_circuit = dataclasses.replace(layer.layer_circuit, exact=False)
     source = layer.sources[0]
     return layer, source.reals(source.codes(images)).requires_grad_()
 
@@ -52,6 +56,15 @@ def layer_of(module: nn.Module, operands: Operands, table: LayerTable | None) ->
 def gradients(layer: QuantLayer, x: torch.Tensor, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Of input, weight and bias."""
     return torch.autograd.grad(layer(x), (x, layer.weight, layer.bias), grad)
+
+
+def unclamped(layer: QuantLayer, x: torch.Tensor) -> torch.Tensor:
+    """Where rounding alone brings the real result to a code within the bounds."""
+    with torch.no_grad():
+        numbers, (low, high) = layer.integers(), layer.bounds
+        steps = layer.accumulate(x, numbers) * numbers.scale / layer.output.scale
+        code = torch.floor(steps + 0.5) + zero_of(layer.output)
+        return layer.channels_first((code >= low) & (code <= high))
 
 
 @pytest.mark.parametrize("table", [None, rough_table], ids=["exact", "table"])
@@ -76,11 +89,9 @@ def test_one_byte_an_activation_is_kept(table) -> None:
 @pytest.mark.parametrize("table", [None, rough_table], ids=["exact", "table"])
 def test_straight_through_is_the_real_layer_s_gradient_bit_for_bit(module, operands: Operands, table) -> None:
     layer, x = layer_of(module, operands, table and table(operands))
-    output = layer(x)
-    low, high = ((b - zero_of(layer.output)) * float(layer.output.scale) for b in layer.bounds)
-    grad = torch.randn_like(output)
+    grad = torch.randn_like(layer(x))
     with torch.no_grad():
-        free = grad * ((output > low * (1 + 1e-6)) & (output < high * (1 - 1e-6)))
+        free = grad * unclamped(layer, x)
         numbers, gain = layer.integers(), layer.gain.float().view(-1, *[1] * (layer.weight.dim() - 1))
         weight = layer._rounded(numbers.values, numbers.weight_scale, numbers.weight_zero)
         into_x, into_weight = layer.gradients(free, x.detach(), weight * gain)
@@ -89,6 +100,51 @@ def test_straight_through_is_the_real_layer_s_gradient_bit_for_bit(module, opera
     found = gradients(layer, x, grad)
     assert all(torch.equal(a, b) for a, b in zip(found[:2], wanted[:2], strict=True))
     torch.testing.assert_close(found[2], wanted[2])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("operands", [Operands.SIGN_MAGNITUDE, Operands.AFFINE])
+@pytest.mark.parametrize("bits", [2, 8])
+def test_the_first_and_the_last_code_let_gradients_through(
+    bits: int, operands: Operands, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(pointwise, "usable", lambda *_: False)
+    images = torch.randn(3000, 3)
+    network = quantise(nn.Sequential(nn.Linear(3, 1), nn.ReLU()), [images])
+    (layer,) = network.layers().values()
+    layer.output.use_bits(bits)
+    network.calibrate([images])
+    layer.output.scale.mul_(0.5)  # a good part is clamped
+    layer.use_circuit("test", operands, None)
+    x = layer.sources[0].reals(layer.sources[0].codes(images)).requires_grad_()
+    codes, free = layer.output.codes(layer(x).detach()), unclamped(layer, x)
+    (into_x,) = torch.autograd.grad(layer(x), x, torch.ones(3000, 1))
+    assert torch.equal(into_x.any(1, keepdim=True), free)
+    at_bounds = [codes == bound for bound in layer.bounds]
+    assert free[~(at_bounds[0] | at_bounds[1])].all()
+    assert all(free[at].any() and not free[at].all() for at in at_bounds)
+    layer.arithmetic = Arithmetic.FAKE
+    (fake,) = torch.autograd.grad(layer(x), x, torch.ones(3000, 1))
+    assert (fake.any(1, keepdim=True) == free).float().mean() > (0.8 if bits == 2 else 0.99)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_sum_stops_gradients_where_its_code_is_clamped(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiled:
+        monkeypatch.setattr(pointwise, "usable", lambda *_: False)
+    left, right, output = Quantizer(), Quantizer(), Quantizer(2)
+    for quantizer in (left, right, output):
+        quantizer._set(1.0 if quantizer is output else 0.25, 1)
+    add = QuantAdd("sum", (left, right), output)
+    add.arithmetic = Arithmetic.INTEGER
+    x = torch.arange(-1, 20).mul(0.25).requires_grad_()
+    y = torch.full_like(x, -0.25).where(x < 0.5, -0.25 * 0)
+    values = add(x, y)
+    (into_x,) = torch.autograd.grad(values.sum(), x)
+    nearest = torch.floor(x.detach() + y + 0.5)
+    assert torch.equal(values.detach(), nearest.clamp(-1, 2)) and set(nearest.tolist()) >= {-0.0, 2.0, 3.0}
+    assert torch.equal(into_x, (nearest <= 2).float())
 
 
 def test_rounding_before_a_layer_does_not_change_its_gradient() -> None:
@@ -176,11 +232,8 @@ def test_differences_are_the_chain_rule_spelt_out(
     monkeypatch.setattr(rule, "TOLERANCE", 1e-7)
     layer, x = layer_of(conv, operands, rough_table(operands))
     layer.use_gradient(2)
-    output = layer(x)
-    low, high = ((b - zero_of(layer.output)) * float(layer.output.scale) for b in layer.bounds)
-    grad = torch.randn_like(output)
-    free = grad * ((output > low * (1 + 1e-6)) & (output < high * (1 - 1e-6)))
-    wanted = spelt_out(layer, x.detach(), free, 2)
+    grad = torch.randn_like(layer(x))
+    wanted = spelt_out(layer, x.detach(), grad * unclamped(layer, x), 2)
     for mine, right in zip(gradients(layer, x, grad), wanted, strict=False):
         np.testing.assert_allclose(mine.numpy(), right, rtol=1e-3, atol=1e-4 * np.abs(right).max())
 
@@ -190,7 +243,7 @@ def test_differences_of_a_linear_layer(operands: Operands, monkeypatch: pytest.M
     monkeypatch.setattr(rule, "TOLERANCE", 1e-7)
     layer, x = layer_of(nn.Linear(7, 4), operands, rough_table(operands))
     layer.use_gradient(3)
-    grad = torch.randn(3, 4) * (layer(x) > 0)  # random images clamp nothing from above
+    grad = torch.randn(3, 4) * unclamped(layer, x)
     pairs = (layer.integers().values.long() + layer.table.offset)[None], layer.sources[0].codes(x).long()[:, None]
     numbers, gained = layer.integers(), (grad * layer.gain).double()
     slope_x = torch.tensor(rule.smoothed_difference(layer.table.values, 3))[pairs]

@@ -127,6 +127,19 @@ def test_a_wrong_image_size_is_refused() -> None:
         captured(torch.randn(3, 1, 9, 9))
 
 
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
+def test_inputs_that_are_not_numbers_are_refused(broken: float) -> None:
+    images = torch.randn(4, 3, 8, 8)
+    network = quantise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)), [images])
+    images[2, 1, 3, 4] = broken
+    with pytest.raises(ValueError, match="expected finite inputs of the network, got NaN or infinity"):
+        network(images)
+    with network.using(Arithmetic.FLOAT):
+        assert not network(images)[2].isfinite().all()
+    assert network(images.nan_to_num(0, 3e38, -3e38)).isfinite().all()
+    assert network(torch.full((2, 3, 8, 8), 3e38)).isfinite().all()  # though their sum is infinite
+
+
 def test_empty_and_broken_calibration() -> None:
     with pytest.raises(ValueError, match="yielded nothing"):
         quantise(model(), [])

@@ -72,7 +72,7 @@ def test_a_damaged_entry_is_rebuilt(folder: Path, damage: str) -> None:
     os.replace(fresh, entry)  # a new file, as an interrupted writer would leave: the loaded one stays mapped
     cache.forget()
     assert _works(_get())
-    assert cache._is_whole(entry)
+    assert cache.is_whole(entry)
 
 
 def test_the_key_holds_isa_and_source(folder: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ compiled.compiled(kernel, kernel.name, kernel.isa, gather_script.gather_kernel, 
     writers = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
     (entry,) = folder.iterdir()
-    assert cache._is_whole(entry)
+    assert cache.is_whole(entry)
 
 
 def test_a_cached_kernel_loads_fast(folder: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from approx import requantise as readable
 from approx import tvm_adapter
-from approx.clamping import inside, masked
+from approx.clamping import masked, within
 from approx.kernels import pointwise
 from approx.quantizer import Quantizer
 
@@ -43,6 +43,25 @@ def test_codes_are_the_quantizer_s(bits: int, zero: int) -> None:
     assert found.dtype == torch.uint8 and torch.equal(found.view(-1).float(), q.codes(values))
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_byte_codes_of_any_memory_and_type(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiled:
+        monkeypatch.setattr(pointwise, "usable", lambda *_: False)
+    q = quantizer(0.02, 77)
+    for values in (
+        torch.randn(3, 5, 4, 6).permute(0, 2, 3, 1).requires_grad_(),
+        torch.randn(9, 4).double(),
+        torch.empty(0, 3),
+    ):
+        found = q.byte_codes(values)
+        assert (
+            found.dtype == torch.uint8
+            and found.is_contiguous()
+            and torch.equal(found.to(values), q.codes(values.detach()))
+        )
+    assert q.limits((3, 200)) == pytest.approx(tuple(q.reals(torch.tensor([3, 200])).tolist()))
+
+
 @pytest.mark.parametrize("shape", [(0,), (1,), (7, 13), (2, 3, 5, 17)])
 def test_reals_are_the_quantizer_s(shape: tuple[int, ...]) -> None:
     q, codes = quantizer(0.0123, 131), torch.randint(0, 256, shape, dtype=torch.uint8)
@@ -69,9 +88,15 @@ def test_requantised_sums_are_the_readable_ones(rows: int, groups: int, width: i
         weight_zero = torch.from_numpy(rng.integers(0, 256, channels))
         total, extra = total - weight_zero * box.long().repeat_interleave(width, 1), (box, weight_zero)
     wanted = q.reals(readable.requantise(total, multiplier, shift, zero, bounds))
-    memory = sums.data_ptr()
-    found = pointwise.requantise(sums, addend, (multiplier, shift), (q.grid[0], zero, bounds), extra)
+    code = torch.round(total.double() * multiplier.double() / torch.exp2(shift.double())) + zero  # but for halves
+    free = (code >= bounds[0]) & (code <= bounds[1])
+    memory, again, inside = sums.data_ptr(), sums.clone(), torch.empty_like(sums, dtype=torch.bool)
+    grid = q.grid[0], zero, bounds
+    found = pointwise.requantise(sums, addend, (multiplier, shift), grid, extra)
     assert found.data_ptr() == memory and torch.equal(found, wanted)
+    assert torch.equal(pointwise.requantise(again, addend, (multiplier, shift), grid, extra, inside), wanted)
+    assert torch.equal(inside, within(readable.rescaled(total, multiplier, shift, zero), bounds))
+    assert (inside != free).sum() <= 2
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,18 +109,17 @@ def test_sums_of_activations_are_the_readable_ones(count: int, seed: int) -> Non
     factors = readable.fixed_point_sum(tuple(float(s.scale / out.scale) for s in (left, right)))
     bounds = (int(out.zero_point), 255)
     total = sum((c - int(q.zero_point)) * m for c, q, m in zip(codes, (left, right), factors[0], strict=True))
-    wanted = (((total + (1 << factors[1] - 1)) >> factors[1]) + int(out.zero_point)).clamp(*bounds)
-    found = pointwise.add(terms, (left.grid, right.grid), factors, (*out.grid[:2], bounds))
-    assert torch.equal(found, out.reals(wanted))
+    wanted = ((total + (1 << factors[1] - 1)) >> factors[1]) + int(out.zero_point)
+    inside = torch.empty(count, dtype=torch.bool)
+    for mask in (None, inside):
+        found = pointwise.add(terms, (left.grid, right.grid), factors, (*out.grid[:2], bounds), mask)
+        assert torch.equal(found, out.reals(wanted.clamp(*bounds)))
+    assert torch.equal(inside, wanted == wanted.clamp(*bounds))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_masks_and_masked_gradients(layout: torch.memory_format) -> None:
-    q = quantizer(0.5, 10)
-    values = q.reals(torch.randint(0, 40, (2, 3, 5, 7))).contiguous(memory_format=layout)
-    found = inside(values, q, (12, 30))
-    codes = q.codes(values)
-    assert found.dtype == torch.bool and torch.equal(found, (codes > 12) & (codes < 30))
+def test_masked_gradients(layout: torch.memory_format) -> None:
+    found = torch.rand(2, 3, 5, 7).contiguous(memory_format=layout) > 0.5
     gradient = torch.randn(2, 3, 5, 7)
     for laid_out in (gradient, gradient.contiguous(memory_format=torch.channels_last), gradient[:1].expand(2, 3, 5, 7)):
         passed = masked(laid_out, found)

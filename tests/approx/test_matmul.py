@@ -65,7 +65,7 @@ def spelt_out(step: QuantMatmul, x: torch.Tensor, w: torch.Tensor) -> np.ndarray
     for b, p, o in itertools.product(*map(range, result.shape)):
         total = 0
         for code, value in zip(rows[b, p].tolist(), coded[b, :, o].tolist(), strict=True):
-            entry = int(step.products[value + step.product_table.offset, code])
+            entry = int(step.layer_circuit.products[value + step.layer_circuit.table.offset, code])
             total += entry - subtracted * code - zero_x * value + zero_x * subtracted
         low, high = step.output.bounds
         result[b, p, o] = min(high, max(low, rounded_shift(total, *factors) + int(step.output.zero_point)))

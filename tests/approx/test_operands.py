@@ -1,10 +1,14 @@
 """Layer tables: every coding collapses a circuit into products of weight value and activation code."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from approx import Operands, layer_table
-from multipliers import Multiplier, Provenance
+from approx.operands import exact_table
+from multipliers import Multiplier, Provenance, generate
 
 
 def circuit(table: np.ndarray, signed: bool = False, name: str = "test") -> Multiplier:
@@ -58,3 +62,13 @@ def test_exact_circuits_give_exact_tables(operands: Operands) -> None:
 def test_wrong_signedness_is_refused(odd_table: np.ndarray) -> None:
     with pytest.raises(ValueError, match="need a signed circuit, 'test' is unsigned"):
         layer_table(circuit(odd_table), Operands.SIGNED)
+
+
+def test_tables_are_read_only_wherever_they_come_from() -> None:
+    table = layer_table(generate("mul8u_trunc2"), Operands.AFFINE)
+    for same in (table, exact_table(Operands.SIGNED), pickle.loads(pickle.dumps(table)), copy.deepcopy(table)):
+        with pytest.raises(ValueError, match="read-only"):
+            same.values[0, 0] = 1
+    again = pickle.loads(pickle.dumps(table))
+    assert (again.values == table.values).all() and again.offset == table.offset
+    assert table.tensor() is table.tensor() and (table.tensor().numpy() == table.values).all()

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from approx import Arithmetic, QuantisedNetwork, quantise
+from approx.addition import QuantAdd
 from approx.constant import QuantConstant
 from approx.lookup import QuantLookup
-from approx.operations import QuantAdd
 from approx.product import QuantProduct
 from approx.quantizer import Quantizer
 from approx.requantise import fixed_point

@@ -68,9 +68,9 @@ class SpeltOut:
         return codes.astype(np.int64) - int(source.zero_point)
 
     def linear(self, layer: QuantLinear, codes: np.ndarray) -> np.ndarray:
-        numbers, table = layer.integers(), layer.products.numpy()
+        numbers, table = layer.integers(), layer.layer_circuit.products.numpy()
         values = numbers.values.numpy().astype(np.int64)
-        total = table[values[None] + layer.product_table.offset, codes[:, None, :]].astype(np.int64).sum(2)
+        total = table[values[None] + layer.layer_circuit.table.offset, codes[:, None, :]].astype(np.int64).sum(2)
         total -= int(layer.sources[0].zero_point) * values.sum(1)
         total += numbers.bias.numpy()
         return self.clamped(shifted(total, numbers.multiplier.numpy(), numbers.shift.numpy()), layer.output)

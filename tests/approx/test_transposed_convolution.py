@@ -41,7 +41,7 @@ def spelt_out(layer: QuantConvTranspose, codes: np.ndarray) -> np.ndarray:
     """Accumulators [N, O, ...]: what the device adds up; no product where no tap meets anything."""
     numbers, g, offset = layer.integers(), layer.geometry, layer.operands.lowest
     zero_x, zero_w = int(layer.sources[0].zero_point), numbers.weight_zero.numpy()
-    values, table = numbers.values.numpy().astype(int), layer.products.numpy()
+    values, table = numbers.values.numpy().astype(int), layer.layer_circuit.products.numpy()
     kernel, per_group = values.shape[2:], values.shape[1]
     size = [
         (n - 1) * s - 2 * p + d * (k - 1) + e + 1

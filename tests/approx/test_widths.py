@@ -150,14 +150,24 @@ def test_each_channel_is_its_own_circuit_s(label: str) -> None:
 def test_bad_channel_circuits_are_refused() -> None:
     network, _, tables = mixed_layer()
     layer = network.layers()["0"]
-    with pytest.raises(ValueError, match=r"each of 4 output channels, got 2 names, unknown: \['x'\]"):
-        layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, ["x", "mul8u_drum4"])
+    before = layer.layer_circuit
+    with pytest.raises(ValueError, match=r"layer '0': .* for each of 4 output channels, got 2 names"):
+        layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, ["mul8u_drum4"] * 2)
+    with pytest.raises(ValueError, match=r"layer '0': expected circuits among .*'mul8u_drum4'.*, got \['x'\]"):
+        layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, ["x", *["mul8u_drum4"] * 3])
     narrow = layer_table(generate("mul4u_array"), Operands.SIGN_MAGNITUDE)
     with pytest.raises(ValueError, match="differ in width or coding"):
         layer.use_circuits({**tables, "n": narrow}, Operands.SIGN_MAGNITUDE, ["n", *["mul8u_drum4"] * 3])
-    layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, [*list(tables)[:1], *["mul8u_drum4"] * 3])
-    with pytest.raises(ValueError, match="one circuit a layer"):
+    layer.use_gradient(4)
+    several = [*list(tables)[:1], *["mul8u_drum4"] * 3]
+    with pytest.raises(ValueError, match="layer '0': table differences need one circuit a layer"):
+        layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, several)
+    layer.use_gradient(None)
+    assert (layer.circuit, layer.table, layer.layer_circuit.products) == (before.name, None, before.products)
+    layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, several)
+    with pytest.raises(ValueError, match="layer '0': table differences need one circuit a layer"):
         layer.use_gradient(4)
+    assert layer.mixed and layer.half_window is None
 
 
 def test_more_circuits_than_16_bit_rows() -> None:
@@ -169,6 +179,20 @@ def test_more_circuits_than_16_bit_rows() -> None:
     exact = layer.sums(codes, numbers)[0]
     layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, list(tables))
     assert torch.equal(layer.sums(codes, numbers)[0], exact + 6 * torch.arange(1, 141, dtype=torch.int32))
+
+
+def test_widths_are_those_of_the_last_call_and_equal_ones_stay_calibrated() -> None:
+    network, images = small_network(bits=4)
+    steps = [step for step in network.steps() if not step.moves_only and step.output.bits <= 8]
+    network.use_bits({"*": 7, steps[0].label: 4})
+    assert steps[0].output.calibrated and [step.output.bits for step in steps] == [4] + [7] * (len(steps) - 1)
+    network.use_bits({steps[1].label: 5})
+    widths = [8, 5] + [8] * (len(steps) - 2)
+    assert [step.output.bits for step in steps] == widths
+    with pytest.raises(ValueError, match="expected 2..8 bits"):
+        network.use_bits({"*": 3, steps[0].label: 9})
+    assert [step.output.bits for step in steps] == widths
+    assert torch.isfinite(network.calibrate([images])(images)).all()
 
 
 def test_a_refused_half_window_leaves_the_layer_as_it_was() -> None:

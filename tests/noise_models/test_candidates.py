@@ -55,7 +55,7 @@ def test_the_caller_may_charge_what_it_likes() -> None:
     plain = MultiplicationEnergy(TRACES)
 
     def cost(trace, choice, multiplier):  # type: ignore[no-untyped-def]
-        return plain(trace, choice, multiplier) * (choice.operands.weight_bits / 8)
+        return plain(trace, choice, multiplier) * (choice.operands.stored_bits / 8)
 
     rows = list_candidates(TRACES, _few(), PatchChannel(), DEGRADATION, cost=cost)
     by_choice = {c.choice: c.energy for c in rows["a"]}

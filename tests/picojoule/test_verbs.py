@@ -59,7 +59,7 @@ def test_retrain_with_the_tables_own_differences(model: nn.Module, loader: DataL
         network = picojoule.approximate(model, assignment, loader)
         picojoule.retrain(network, loader, Recipe(epochs=1, learning_rate=1e-2), half_window=half_window)
         weights[half_window] = network.layers()["point"].weight.detach()
-        assert (network.layers()["stem.0"].derivatives is None) == (half_window is None)
+        assert (network.layers()["stem.0"].layer_circuit.derivatives is None) == (half_window is None)
     assert len({float(w.sum()) for w in weights.values()}) == 3
     with pytest.raises(ValueError, match=r"half_window: expected 0\.\.125, got 126"):
         picojoule.retrain(network, loader, half_window=126)

@@ -1,0 +1,46 @@
+"""`Multiplying`: an operation whose products a circuit makes."""
+
+from collections.abc import Sequence
+
+from approx.layer_circuit import EXACT, LayerCircuit
+from approx.operands import LayerTable, Operands
+from approx.operation import Operation
+from approx.quantizer import Quantizer
+
+
+class Multiplying(Operation):
+    """Layers with weights, and matrix products of activations. Abstract.
+
+    Attributes:
+        layer_circuit: what makes its products.
+        exact_operands: coding of the second operand where products are exact.
+    """
+
+    exact_operands = Operands.SIGN_MAGNITUDE
+
+    def __init__(self, label: str, sources: Sequence[Quantizer], output: Quantizer) -> None:
+        super().__init__(label, sources, output)
+        self.use_exact()
+
+    def use_circuit(self, circuit: str, operands: Operands, table: LayerTable | None) -> None:
+        """Make products with this table (None: exactly), the second operand coded as `operands`."""
+        self.layer_circuit = LayerCircuit.of_layer(circuit, operands, table)
+
+    def use_exact(self) -> None:
+        """Make products exactly."""
+        self.use_circuit(EXACT, self.exact_operands, None)
+
+    @property
+    def circuit(self) -> str:
+        """Name of the circuit."""
+        return self.layer_circuit.name
+
+    @property
+    def operands(self) -> Operands:
+        """Coding of the second operand."""
+        return self.layer_circuit.operands
+
+    @property
+    def table(self) -> LayerTable | None:
+        """The circuit's table, None for exact products."""
+        return None if self.layer_circuit.exact else self.layer_circuit.table
