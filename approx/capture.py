@@ -105,6 +105,11 @@ def _require_same(model: nn.Module, network: QuantisedNetwork) -> None:
     with torch.no_grad(), network.using(Arithmetic.FLOAT):
         wanted, got = _frozen(model)(probe), network(probe)
     largest = float(wanted[wanted.isfinite()].abs().amax()) if wanted.isfinite().any() else 0.0
+    if got.shape != wanted.shape:
+        raise ValueError(
+            f"the network captured from {type(model).__name__} returns {list(got.shape)} for three images, the model "
+            f"{list(wanted.shape)}"
+        )
     if not torch.allclose(got, wanted, rtol=1e-3, atol=1e-3 * largest + 1e-6, equal_nan=True):
         difference = float((got - wanted).abs().max())
         raise ValueError(
@@ -130,12 +135,19 @@ def _lower(lowering: Lowering, node: fx.Node) -> None:
 
 
 def _foldable(lowering: Lowering, node: fx.Node) -> bool:
-    """Whether a node depends on nothing but parameters, and not on the number of images."""
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor) or any(isinstance(size, torch.SymInt) for size in value.shape):
+    """Whether a node depends on nothing but parameters and the number of images; those of the latter are not trained.
+
+    A parameter stretched to the number of images is left to its rule.
+    """
+    value = node.meta["val"]
+    tensors = value if isinstance(value, list | tuple) else [value]
+    inputs = [i for i in node.all_input_nodes if not isinstance(i.meta.get("val"), torch.SymInt)]
+    if not all(isinstance(t, torch.Tensor) for t in tensors) or not all(lowering.is_constant(i) for i in inputs):
         return False
-    stretched = str(node.target) == "aten.expand.default" and value.shape[0] == EXPORTED_BATCH
-    return not stretched and all(lowering.is_constant(i) for i in node.all_input_nodes)
+    stretches = str(node.target) in ("aten.expand.default", "aten.repeat.default")
+    of_images = any(isinstance(size, torch.SymInt) for t in tensors for size in t.shape)
+    of_images |= stretches and tensors[0].shape[0] == EXPORTED_BATCH
+    return not (of_images and any(lowering.is_trained(i) for i in inputs))
 
 
 def place(node: fx.Node) -> str:

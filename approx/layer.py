@@ -42,7 +42,7 @@ class QuantLayer(LinearMap):
     ) -> None:
         super().__init__(label, (source,), output)
         weight, bias = parameters
-        self.weight = nn.Parameter(weight.detach().clone())
+        self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
         self.bias = nn.Parameter(bias.detach().clone())
         self.register_buffer("gain", torch.ones(len(weight), dtype=torch.float64))
         self.perturb: Callable[[torch.Tensor], torch.Tensor] | None = None

@@ -79,7 +79,7 @@ def normalised(codes: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
     fraction = 16 - (features - 1).bit_length()
     centred = features * codes - codes.sum(-1, keepdim=True)
     variance = centred.square().sum(-1, keepdim=True) // features
-    variance += torch.round(features**2 * eps).to(torch.int64).clamp(min=1)
+    variance = (variance + torch.round(features**2 * eps).to(torch.int64)).clamp(min=1)
     reciprocal = (1 << _RECIPROCAL_BITS) // square_root(variance << (2 * fraction))
     shift = _RECIPROCAL_BITS - fraction - _FRACTION
     return (centred * reciprocal + (1 << (shift - 1))) >> shift

@@ -12,6 +12,7 @@ from approx.operation import Operation
 from approx.quantizer import Quantizer
 
 EXPORTED_BATCH = 53  # a prime that sizes of networks are hardly multiples of, see `batch_axis`
+LARGEST_CONSTANT = 1e4  # beyond are masks, which leave no codes to what they are added to
 PREFIX = "op_"  # keeps names of the user's layers apart from attributes of torch's graph module
 
 
@@ -33,7 +34,8 @@ class Lowering:
     def __init__(self, tensors: Mapping[str, tuple[str, torch.Tensor]]) -> None:
         self.graph = fx.Graph()
         self.operations: dict[str, Operation] = {}
-        self._tensors = dict(tensors)
+        self._tensors: dict[str, tuple[str, Any]] = dict(tensors)
+        self._trained = {node for node, (_, value) in tensors.items() if isinstance(value, nn.Parameter)}
         self._values: dict[fx.Node, fx.Node] = {}
         self._results: dict[tuple[fx.Node, int], fx.Node] = {}
         self._shared: set[fx.Node] = set()
@@ -119,25 +121,45 @@ class Lowering:
         return node.name in self._tensors
 
     def fold(self, node: fx.Node) -> None:
-        """Compute an exported node, all of whose inputs are constants, once and for all."""
+        """Compute an exported node, all of whose inputs are constants, once and for all, for the exported batch.
 
-        def value(argument: fx.Node) -> torch.Tensor:
-            return self._tensors[argument.name][1]
+        What is made of one parameter keeps its name, and is trained where that is.
+        """
+
+        def value(argument: fx.Node) -> Any:
+            return self._tensors[argument.name][1] if self.is_constant(argument) else argument.meta["val"].node.hint
 
         args, kwargs = fx.map_arg((node.args, node.kwargs), value)
-        name = f"{module_path(node)}.{node.name}".lstrip(".")
+        inputs = [i for i in node.all_input_nodes if self.is_constant(i)]
+        name = self._tensors[inputs[0].name][0] if len(inputs) == 1 else f"{module_path(node)}.{node.name}".lstrip(".")
         with torch.no_grad():
-            self._tensors[node.name] = name, node.target(*args, **kwargs)  # type: ignore[operator]
+            self.hold(node, name, node.target(*args, **kwargs))  # type: ignore[operator]
+        if any(self.is_trained(i) for i in inputs):
+            self._trained.add(node.name)
+
+    def hold(self, node: fx.Node, name: str, value: Any) -> None:
+        """The exported `node` is a constant: a tensor, or several."""
+        self._tensors[node.name] = name, value
+
+    def is_trained(self, node: fx.Node) -> bool:
+        """Whether an exported node is a parameter, or made of parameters."""
+        return node.name in self._trained
 
     def constant(self, node: fx.Node, like: fx.Node) -> fx.Node:
         """A constant as an activation that can be added to or multiplied with the exported `like`."""
         name, value = self.tensor(node, "operand")
         axis, axes = batch_axis(like), len(shape(like))
         value = value.reshape([1] * (axes - value.dim()) + list(value.shape))
+        if not value.abs().max() < LARGEST_CONSTANT:
+            raise Unsupported(
+                f"constant {name!r} holds {value.min():.3g} .. {value.max():.3g}, too far apart for 8 bits; give a "
+                "mask to scaled_dot_product_attention"
+            )
+        if value.shape[axis] == EXPORTED_BATCH and (value == value.narrow(axis, 0, 1)).all():
+            value = value.narrow(axis, 0, 1)
         if value.shape[axis] != 1 or shape(like)[axis] != EXPORTED_BATCH:
             raise Unsupported(f"constant {name!r} of shape {list(value.shape)} is not the same for every image")
-        trained = isinstance(self._tensors[node.name][1], nn.Parameter)
-        parameter = nn.Parameter(value.clone(), requires_grad=trained)
+        parameter = nn.Parameter(value.clone(), requires_grad=self.is_trained(node))
         return self.put(QuantConstant(layer_label(name), Quantizer(), parameter, axis), self.images)
 
 

@@ -16,6 +16,7 @@ from approx.operands import Operands
 from approx.parts import in_parts
 
 SAMPLE = 1 << 16
+KEPT = 1 << 20  # values at most, until `Quantizer.calibrate`
 CLIPS = np.linspace(0.35, 1.0, 66)
 
 
@@ -36,6 +37,7 @@ class Quantizer(nn.Module):
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int64))
         self._extremes = (0.0, 0.0)
         self._samples: list[torch.Tensor] = []
+        self._stride = 1
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -65,7 +67,7 @@ class Quantizer(nn.Module):
             self.scale.zero_()
 
     def observe(self, values: torch.Tensor) -> None:
-        """Remember extremes and a random sample of a tensor seen on calibration data.
+        """Remember extremes and a random sample (all of a small one) of a tensor seen on calibration data.
 
         Raises:
             ValueError: the tensor holds NaN or infinity.
@@ -75,8 +77,11 @@ class Quantizer(nn.Module):
         if not np.isfinite([low, high]).all():
             raise ValueError("calibration saw NaN or infinite activations; check the data and the network's weights")
         self._extremes = (min(low, self._extremes[0]), max(high, self._extremes[1]))
-        picks = torch.randint(len(flat), (min(SAMPLE // 4, len(flat)),), generator=torch.Generator().manual_seed(0))
-        self._samples.append(flat[picks])
+        if len(flat) > SAMPLE // 4:
+            flat = flat[torch.randint(len(flat), (SAMPLE // 4,), generator=torch.Generator().manual_seed(0))]
+        self._samples.append(flat[:: self._stride].clone())
+        if sum(map(len, self._samples)) > KEPT:  # a recurrent layer shows a tensor a step
+            self._samples, self._stride = [torch.cat(self._samples)[::2]], 2 * self._stride
 
     def calibrate(self) -> None:
         """Set scale and zero point from what was observed; forgets the observations.
@@ -96,7 +101,7 @@ class Quantizer(nn.Module):
             if len(sample) > SAMPLE:
                 sample = np.random.default_rng(0).choice(sample, SAMPLE, replace=False)
             self._set(*_least_squares_range(sample, (low, high), self.bounds[1]))
-        self._extremes, self._samples = (0.0, 0.0), []
+        self._extremes, self._samples, self._stride = (0.0, 0.0), [], 1
 
     def _set(self, scale: float, zero_point: int) -> None:
         # float32 precision, so that every back end reads the same number

@@ -4,12 +4,12 @@ import torch
 from torch import fx
 
 from approx.layer_norm import LARGEST, QuantLayerNorm
-from approx.linear import QuantLinear
 from approx.lowering import Lowering, Unsupported, arguments, batch_axis, module_path, shape, shown
 from approx.matmul import QuantMatmul
 from approx.move import QuantMove
 from approx.naming import layer_label
 from approx.quantizer import Quantizer
+from approx.rules.layers import dense
 from approx.softmax import QuantSoftmax
 
 
@@ -19,10 +19,10 @@ def matmul(low: Lowering, node: fx.Node) -> None:
     assert isinstance(x, fx.Node) and isinstance(w, fx.Node)
     if low.is_constant(w) and len(shape(w)) == 2:
         name, weight = low.tensor(w, "weight")
-        parameters = weight.T, torch.zeros(weight.shape[1])
-        return low.add(node, QuantLinear(layer_label(name), low.source(x), Quantizer(), parameters), [x])
+        return dense(low, node, x, layer_label(name), (weight.T, torch.zeros(weight.shape[1])))
     if len(shape(x)) < 3 or shape(x)[:-2] != shape(w)[:-2]:
         raise Unsupported(f"it multiplies {shown(x)} by {shown(w)}, expected [..., P, K] by [..., K, O]")
+    _refuse_images(x, w)
     label = f"{module_path(node)}.{_role(low, node, x)}".lstrip(".")
     return low.add(node, QuantMatmul(label, (low.source(x), low.source(w)), Quantizer()), [x, w])
 
@@ -39,6 +39,12 @@ def _role(low: Lowering, node: fx.Node, x: fx.Node) -> str:
     return "matmul"
 
 
+def _refuse_images(*factors: fx.Node) -> None:
+    for factor in factors:
+        if batch_axis(factor) >= len(shape(factor)) - 2:
+            raise Unsupported(f"it mixes the images of {shown(factor)}; is batch_first what it should be?")
+
+
 def scaled_dot_product_attention(low: Lowering, node: fx.Node) -> None:
     """softmax(scale * q kᵀ) v, with a constant mask or none."""
     a = arguments(node)
@@ -47,27 +53,32 @@ def scaled_dot_product_attention(low: Lowering, node: fx.Node) -> None:
     (*leading, rows, size), columns = shape(a["query"]), shape(a["key"])[-2]
     if any(list(shape(a[k])[:-2]) != leading for k in ("key", "value")):
         raise Unsupported("query, key and value have different leading axes")
+    _refuse_images(*(a[k] for k in ("query", "key", "value")))
     path = f"{module_path(node)}.".lstrip(".")
     query, key, value = (low.value(a[k]) for k in ("query", "key", "value"))
     turned = low.put(QuantMove(f"{path}k_transposed", low.quantizer(key), lambda k: k.mT), key)
     factor = size**-0.5 if a["scale"] is None else a["scale"]
     sources = low.quantizer(query), low.quantizer(turned)
     scores = low.put(QuantMatmul(f"{path}qk", sources, Quantizer(), factor), query, turned)
-    mask = torch.ones(rows, columns).tril().bool() if a["is_causal"] else _mask(low, a["attn_mask"])
+    mask = torch.ones(rows, columns).tril().bool() if a["is_causal"] else _mask(low, a["attn_mask"], len(shape(node)))
     softmax = low.put(QuantSoftmax(f"{path}softmax", low.quantizer(scores), Quantizer(), mask), scores)
     sources = low.quantizer(softmax), low.quantizer(value)
     low.define(node, low.put(QuantMatmul(f"{path}av", sources, Quantizer()), softmax, value))
 
 
-def _mask(low: Lowering, node: fx.Node | None) -> torch.Tensor | None:
+def _mask(low: Lowering, node: fx.Node | None, axes: int) -> torch.Tensor | None:
     """What may be attended to, bool, of a constant mask that is bool, or 0 and minus infinity."""
     if node is None:
         return None
     mask = low.tensor(node, "mask")[1]
+    if mask.dim() == axes and mask.shape[0] != 1:
+        raise Unsupported(f"its mask {list(mask.shape)} is not the same for all of the first axis")
     if node.meta["val"].dtype == torch.bool:
-        return mask.bool()
+        mask = torch.where(mask.bool(), 0.0, -torch.inf)
     if not ((mask == 0) | (mask == -torch.inf)).all():
         raise Unsupported("its mask holds other values than 0 and minus infinity")
+    if (mask != 0).all(-1).any():
+        raise Unsupported("its mask leaves a token nothing to attend to")
     return mask == 0
 
 

@@ -40,6 +40,8 @@ def _with_number(low: Lowering, node: fx.Node) -> bool:
     place = 0 if numbers[0] is None else 1  # of the activation
     known, x = numbers[1 - place], sides[place]
     assert isinstance(x, fx.Node) and known is not None
+    if shape(x) != shape(node):
+        return False  # the number adds axes
     function: Any = getattr(torch, str(node.target).split(".")[1].removesuffix("_"))
     side = partial(_right, function, known) if place == 0 else partial(_left, function, known)
     add_lookup(low, node, x, partial(side, **node.kwargs))
@@ -90,6 +92,15 @@ def _stretched(low: Lowering, argument: fx.Node, node: fx.Node) -> fx.Node:
     return low.put(QuantMove(f"{argument.name}_stretched", low.quantizer(value), lambda v: v.expand(*target)), value)
 
 
+def _rows_alike(low: Lowering, argument: fx.Node, node: fx.Node) -> fx.Node:
+    """The value of an argument, stretched where the first axis is not that of the result: `in_parts` splits there."""
+    sizes, wanted = shape(argument), shape(node)
+    alike = len(sizes) == len(wanted) and sizes[0] == wanted[0]
+    if alike or (low.is_constant(argument) and batch_axis(node) == 0):
+        return operand(low, argument, node)
+    return _stretched(low, argument, node)
+
+
 def multiply(low: Lowering, node: fx.Node) -> None:
     """Product or quotient value by value; a positive number goes into a matrix product just before it."""
     left, right = node.args[:2]
@@ -104,7 +115,7 @@ def multiply(low: Lowering, node: fx.Node) -> None:
     if divides:
         raise Unsupported("it divides by an activation")
     assert isinstance(left, fx.Node) and isinstance(right, fx.Node)
-    values = operand(low, left, node), operand(low, right, node)
+    values = _rows_alike(low, left, node), _rows_alike(low, right, node)
     sources = tuple(low.quantizer(v) for v in values)
     return low.define(node, low.put(QuantProduct(node.name, sources, Quantizer()), *values))
 

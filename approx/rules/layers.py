@@ -59,8 +59,12 @@ def transposed_convolution(low: Lowering, node: fx.Node) -> None:
 def linear(low: Lowering, node: fx.Node) -> None:
     """Matrix product of [..., F]."""
     a = arguments(node)
-    label, parameters = _layer_parameters(low, a)
-    value, back = images_first(low, a["input"])
+    dense(low, node, a["input"], *_layer_parameters(low, a))
+
+
+def dense(low: Lowering, node: fx.Node, x: fx.Node, label: str, parameters: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """The exported `node` is x times a weight, plus a bias."""
+    value, back = images_first(low, x)
     low.define(node, back(low.put(QuantLinear(label, low.quantizer(value), Quantizer(), parameters), value)))
 
 

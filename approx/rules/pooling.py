@@ -61,7 +61,8 @@ def _mean_between(low: Lowering, node: fx.Node, x: fx.Node, axes: list[int]) -> 
     size, target = shape(x), open_shape(node)
     order = [axis for axis in range(len(size)) if axis not in axes] + axes
     count = prod(size[axis] for axis in axes)
-    turned = QuantMove(f"{node.name}_in", low.source(x), lambda v: v.permute(order).reshape(v.shape[0], -1, count, 1))
+    kept = prod(size[1:]) // count
+    turned = QuantMove(f"{node.name}_in", low.source(x), lambda v: v.permute(order).reshape(-1, kept, count, 1))
     pooled = low.put(
         QuantAvgPool(node.name, low.source(x), Quantizer(), _tiles((count, 1))), low.put(turned, low.value(x))
     )

@@ -79,11 +79,26 @@ def expand(low: Lowering, node: fx.Node) -> None:
     """A constant stretched to the number of images, or an activation stretched elsewhere."""
     x = node.args[0]
     assert isinstance(x, fx.Node)
-    if low.is_constant(x):
-        low.define(node, low.constant(x, node))
-    else:
-        target = open_shape(node)
-        move(low, node, x, lambda values: values.expand(*target))
+    target = open_shape(node)
+    if not low.is_constant(x):
+        return move(low, node, x, lambda values: values.expand(*target))
+    low.define(node, low.constant(x, node))
+    if prod(shape(x)) != prod(shape(node)) // shape(node)[batch_axis(node)]:  # stretched elsewhere, too
+        low.extend(node, QuantMove(node.name, low.operation(node).output, lambda values: values.expand(*target)))
+    return None
+
+
+def repeat(low: Lowering, node: fx.Node) -> None:
+    """A constant for every image, or an activation beside itself."""
+    a = arguments(node)
+    x, sizes = a["self"], shape(node)
+    if not low.is_constant(x):
+        if shape(x)[batch_axis(x)] != sizes[batch_axis(node)]:
+            raise Unsupported(f"it repeats the images of {shown(x)}")
+        return move(low, node, x, lambda values: values.repeat(a["repeats"]))
+    if prod(shape(x)) != prod(sizes) // sizes[batch_axis(node)]:
+        raise Unsupported(f"it repeats a constant of shape {list(shape(x))} otherwise than once for every image")
+    return low.define(node, low.constant(x, node))
 
 
 def split(low: Lowering, node: fx.Node) -> None:
@@ -159,9 +174,11 @@ RULES = {
     "permute.default": permute,
     "transpose.int": transpose,
     "t.default": transpose,
+    "mT.default": transpose,
     "select.int": select,
     "slice.Tensor": slice_,
     "expand.default": expand,
+    "repeat.default": repeat,
     **dict.fromkeys(("chunk.default", "split.Tensor", "split.sizes", "split_with_sizes.default", "unbind.int"), split),
     "<built-in function getitem>": part,
     "roll.default": roll,

@@ -60,9 +60,7 @@ def _of_cells(low: Lowering, a: dict[str, Any], directions: int) -> list[tuple[N
 
 
 def _zero(low: Lowering, node: fx.Node) -> bool:
-    if low.is_constant(node):
-        return not low.tensor(node, "state")[1].any()
-    return str(node.target).split(".")[1] in ("zeros", "new_zeros", "zeros_like")
+    return low.is_constant(node) and not low.tensor(node, "state")[1].any()
 
 
 def _step(low: Lowering, value: fx.Node, index: int) -> fx.Node:
@@ -77,11 +75,12 @@ def _turned(low: Lowering, value: fx.Node, order: tuple[int, ...]) -> fx.Node:
 
 
 def zeros(low: Lowering, node: fx.Node) -> None:
-    """States to begin with: looked at where they are used."""
+    """Zeros in the shape, or of the type, of an activation."""
+    low.hold(node, node.name, torch.zeros(shape(node)))
 
 
 RULES = {
     "lstm.input": lstm,
     "gru.input": gru,
-    **dict.fromkeys(("zeros.default", "new_zeros.default", "zeros_like.default"), zeros),
+    **dict.fromkeys(("new_zeros.default", "zeros_like.default"), zeros),
 }

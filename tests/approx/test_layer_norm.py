@@ -38,8 +38,8 @@ def spelt_out(norm: QuantLayerNorm, codes: list[int]) -> list[int]:
     size = len(codes)
     fraction = 16 - (size - 1).bit_length()
     centred = [size * c - sum(codes) for c in codes]
-    eps = max(1, round(size**2 * min(norm.eps / float(norm.sources[0].scale) ** 2, 2.0**30)))
-    variance = sum(u * u for u in centred) // size + eps
+    eps = round(size**2 * min(norm.eps / float(norm.sources[0].scale) ** 2, 2.0**30))
+    variance = max(1, sum(u * u for u in centred) // size + eps)
     reciprocal = (1 << 56) // isqrt(variance << (2 * fraction))
     shift = 44 - fraction
     gamma, beta, step = norm.affine()
