@@ -35,7 +35,7 @@ class QuantAdd(Operation):
         """The sum of two reals on their grids, as the device computes it, and where it is not clamped if `masked`."""
         multipliers, shift = self._factors()
         if pointwise.usable(*inputs):
-            left, right = (x.contiguous(memory_format=_dense(x)) for x in inputs)
+            left, right = (pointwise.dense(x) for x in inputs)
             inside = torch.empty_like(left, dtype=torch.bool) if masked else None
             scale, zero, _ = self.output.grid
             grids = self.sources[0].grid, self.sources[1].grid
@@ -50,10 +50,6 @@ class QuantAdd(Operation):
 
         values = in_parts(lambda *parts: self.output.reals(codes(*parts).clamp_(*self.bounds)), *inputs)
         return values, in_parts(lambda *parts: within(codes(*parts), self.bounds), *inputs) if masked else None
-
-
-def _dense(x: torch.Tensor) -> torch.memory_format:
-    return torch.channels_last if x.dim() == 4 else torch.contiguous_format
 
 
 class IntegerSum(torch.autograd.Function):

@@ -37,6 +37,14 @@ class Choice:
     operands: Operands = Operands.SIGN_MAGNITUDE
     swap: bool = False
 
+    def __post_init__(self) -> None:
+        """Takes the name of a coding for the coding.
+
+        Raises:
+            ValueError: there is no such coding.
+        """
+        object.__setattr__(self, "operands", Operands(self.operands))
+
     def to_json(self) -> dict[str, Any]:
         """The JSON form of the value of one key."""
         return {"multiplier": self.multiplier, "operands": self.operands.value, "swap": self.swap}
@@ -47,6 +55,11 @@ class Assignment:
     """Immutable mapping from layer-name pattern to `Choice`."""
 
     layers: Mapping[str, Choice] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Takes the name of a multiplier for the choice of it, as the file does."""
+        chosen = {k: Choice(v) if isinstance(v, str) else v for k, v in self.layers.items()}
+        object.__setattr__(self, "layers", chosen)
 
     def resolve(self, names: Iterable[str]) -> dict[str, Choice]:
         """Layer name -> choice for the layers that have one.
@@ -76,7 +89,7 @@ class Assignment:
                 close = difflib.get_close_matches(choice.multiplier, library, n=3) or list(library)[:3]
                 raise ValueError(
                     f"layer {name!r} is assigned multiplier {choice.multiplier!r}, which the library does not have; "
-                    f"did you mean {close}? `picojoule multipliers ls` lists them"
+                    f"did you mean {close}? `picojoule multipliers ls` lists them, multipliers.generate(name) makes one"
                 )
         return {name: (library[choice.multiplier], choice) for name, choice in chosen.items()}
 

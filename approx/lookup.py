@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from approx.kernels import pointwise
 from approx.operation import Operation
 from approx.parts import in_parts
 from approx.quantizer import Quantizer
@@ -34,6 +35,9 @@ class QuantLookup(Operation):
 
     def integer(self, *inputs: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            source, reals = self.sources[0], self.output.reals(self.table())
-            values = in_parts(lambda part: reals[source.codes(part).to(torch.int64)], inputs[0])
+            source, reals, x = self.sources[0], self.output.reals(self.table()), inputs[0]
+            if pointwise.usable(x, reals):
+                values = pointwise.lookup(pointwise.dense(x), reals, source.grid)
+            else:
+                values = in_parts(lambda part: reals[source.codes(part).to(torch.int64)], x)
         return self.with_real_gradient(inputs, values)

@@ -151,13 +151,21 @@ class QuantisedNetwork(nn.Module):
         """Give layers and matrix products their circuits, all others the exact product; returns self.
 
         Raises:
-            ValueError: the assignment names a layer or a multiplier that does not exist, or one that does not fit.
+            ValueError: the assignment names a layer or a multiplier that does not exist, or one that does not fit; the
+                network stays as it was.
         """
         steps = self.multiplying()
         chosen = assignment.circuits(steps, library)
         tables = {
             name: layer_table(circuit, choice.operands, choice.swap) for name, (circuit, choice) in chosen.items()
         }
+        for name, table in tables.items():
+            if steps[name].sources[0].bits > table.code_bits:
+                bits, multiplier = steps[name].sources[0].bits, chosen[name][0].name
+                raise ValueError(
+                    f"layer {name!r} reads {bits}-bit activations, multiplier {multiplier!r} takes {table.code_bits}; "
+                    f"quantise the network with bits={table.code_bits}, or choose a circuit of {bits} bits"
+                )
         for name, step in steps.items():
             if name in chosen:
                 circuit, choice = chosen[name]

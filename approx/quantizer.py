@@ -50,9 +50,9 @@ class Quantizer(nn.Module):
         """Scale, zero point and bounds."""
         return self.scale.item(), cast(int, self.zero_point.item()), self.bounds
 
-    def limits(self, bounds: tuple[int, int]) -> tuple[float, float]:
-        """Reals of two codes."""
-        low, high = ((code - self.zero_point.item()) * float(self.scale) for code in bounds)
+    def limits(self, bounds: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Reals of two codes, float32 scalars: tensors, so that a graph can hold them."""
+        low, high = ((code - self.zero_point) * self.scale.to(torch.float32) for code in bounds)
         return low, high
 
     @property

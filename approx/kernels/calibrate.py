@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .cost_factors import save_cost_factors
+from .cost_factors import factors_file, save_cost_factors
 from .dispatch import PATHS, Path
 from .geometry import ConvGeometry, conv_geometry
 
@@ -49,6 +49,10 @@ def calibrate(progress: Callable[[str], object] | None = None) -> list[PathTime]
     Raises:
         OSError: the kernel cache cannot be written.
     """
+    try:
+        factors_file().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot keep what is measured ({error}); set PICOJOULE_CACHE to a writable folder") from error
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     ratios: dict[str, list[float]] = {}

@@ -86,7 +86,10 @@ def _load_or_build(kernel: Kernel, name: str, isa: str, script: Callable[[Kernel
     entry = cache_folder() / file
     for known in (shipped_folder() / file, entry):
         if sys.platform == "linux" and is_whole(known):
-            return tvm_adapter.load_shared(known)[name]
+            try:
+                return tvm_adapter.load_shared(known)[name]
+            except AttributeError:
+                _LOG.warning("kernel cache entry %s holds another kernel; compiling again", known)
     executable = build(kernel, name, isa, script)
     if tvm_adapter.can_link():
         write(executable, entry)

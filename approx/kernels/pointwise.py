@@ -31,6 +31,11 @@ def usable(*tensors: torch.Tensor) -> bool:
     )
 
 
+def dense(values: torch.Tensor) -> torch.Tensor:
+    """The values without gaps in memory, channels last where there are height and width."""
+    return values.contiguous(memory_format=torch.channels_last if values.dim() == 4 else torch.contiguous_format)
+
+
 def codes(values: torch.Tensor, grid: Grid) -> torch.Tensor:
     """Codes uint8 of float32 reals, any contiguous shape: clamp(round(values / scale) + zero)."""
     out = torch.empty(values.shape, dtype=torch.uint8)
@@ -110,6 +115,15 @@ def reals(codes: torch.Tensor, grid: Grid) -> torch.Tensor:
     """Reals float32 of contiguous codes uint8: scale * (code - zero)."""
     out = torch.empty(codes.shape, dtype=torch.float32)
     _run("reals", codes.numel(), 1, codes.view(-1), out.view(-1), *grid[:2])
+    return out
+
+
+def lookup(values: torch.Tensor, table: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Entries of a table float32 [256] at the codes of dense float32 reals, laid out as these."""
+    out = torch.empty_like(values)
+    scale, zero, bounds = grid
+    numbers = scale, float(zero), *map(float, bounds)
+    _run("lookup", values.numel(), 1, _flat(values), table, _flat(out), *numbers)
     return out
 
 

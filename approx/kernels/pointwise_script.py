@@ -110,6 +110,35 @@ def _masked(kernel: PointwiseClass) -> Any:
     return masked
 
 
+def _lookup(kernel: PointwiseClass) -> Any:
+    """Table entries of reals: values f32 [n]; table f32 [256], by code; out f32 [n]; scale; zero, low, high as floats;
+    first and last element.
+    """
+    T = tvm_submodule("script.tirx")
+
+    @T.prim_func
+    def lookup(
+        values: T.handle,
+        table: T.handle,
+        out: T.handle,
+        scale: T.float32,
+        zero: T.float32,
+        low: T.float32,
+        high: T.float32,
+        first: T.int64,
+        last: T.int64,
+    ):
+        T.func_attr({"global_symbol": kernel.name, "tirx.noalias": True})
+        N = T.int64()
+        Value = T.match_buffer(values, (N,), "float32", align=4)
+        Table = T.match_buffer(table, (256,), "float32", align=4)
+        Out = T.match_buffer(out, (N,), "float32", align=4)
+        for i in T.serial(first, last):
+            Out[i] = Table[T.cast(_nearest_code(T, Value[i], scale, zero, low, high), "int32")]
+
+    return lookup
+
+
 def _code(T: Any, total: Any, factor: tuple[Any, Any, Any], zero: Any) -> Any:
     """Code nearest to total * multiplier / 2^shift, before it is clamped."""
     multiplier, half, shift = factor
@@ -272,6 +301,7 @@ def _add(kernel: PointwiseClass) -> Any:
 STEPS: dict[str, Callable[[PointwiseClass], Any]] = {
     "codes": _codes,
     "reals": _reals,
+    "lookup": _lookup,
     "masked": _masked,
     "requantise": _requantise,
     "requantise_inside": _requantise,

@@ -58,3 +58,10 @@ def test_a_broken_file_names_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"version": 1,\n "layers": }')
     with pytest.raises(ValueError, match=r"a\.json:2: not JSON"):
         Assignment.load(tmp_path / "a.json")
+
+
+def test_names_do_for_choices_and_codings() -> None:
+    assert Assignment({"a": "mul8u_exact"}) == Assignment({"a": Choice("mul8u_exact")})  # type: ignore[dict-item]
+    assert Choice("m", "affine").operands is Operands.AFFINE  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'ternary' is not a valid Operands"):
+        Choice("m", "ternary")  # type: ignore[arg-type]

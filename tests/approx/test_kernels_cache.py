@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 
 from approx import tvm_adapter
 from approx.kernels import compiled as cache
-from approx.kernels import gather_script
+from approx.kernels import gather_script, shipping
 from approx.kernels.gather_script import GatherClass, gather_kernel
 
 SOURCE = Path(gather_script.__file__)
@@ -75,6 +74,16 @@ def test_a_damaged_entry_is_rebuilt(folder: Path, damage: str) -> None:
     assert cache.is_whole(entry)
 
 
+def test_another_kernel_s_entry_is_rebuilt(folder: Path) -> None:
+    _get()
+    (entry,) = folder.iterdir()
+    kernel, script, module = next(k for k in shipping.kernels(tvm_adapter.host_isa()) if k[2] is not gather_script)
+    cache.write(cache.build(kernel, kernel.name, kernel.isa, script), entry)
+    assert cache.is_whole(entry) and module is not gather_script
+    cache.forget()
+    assert _works(_get())
+
+
 def test_the_key_holds_isa_and_source(folder: Path, tmp_path: Path) -> None:
     _get()
     kernel = GatherClass(tvm_adapter.host_isa())
@@ -129,11 +138,3 @@ compiled.compiled(kernel, kernel.name, kernel.isa, gather_script.gather_kernel, 
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
     (entry,) = folder.iterdir()
     assert cache.is_whole(entry)
-
-
-def test_a_cached_kernel_loads_fast(folder: Path) -> None:
-    _get()
-    cache.forget()
-    start = time.perf_counter()
-    _get(_never)
-    assert time.perf_counter() - start < 0.05

@@ -160,10 +160,11 @@ def test_compiled_networks_are_one_graph_with_the_same_numbers(network) -> None:
 @pytest.mark.parametrize("strict", [True, False])
 def test_exported_programs_hold_the_operators_and_any_batch(network, strict: bool) -> None:
     quantised, images = network
+    shapes = {"x": {0: torch.export.Dim("batch")}}
+    with_gradients = torch.export.export(quantised, (images,), dynamic_shapes=shapes, strict=strict)
     with torch.no_grad():
-        program = torch.export.export(
-            quantised, (images,), dynamic_shapes={"x": {0: torch.export.Dim("batch")}}, strict=strict
-        )
+        assert torch.equal(with_gradients.module()(images), quantised(images))
+        program = torch.export.export(quantised, (images,), dynamic_shapes=shapes, strict=strict)
         names = [str(node.target) for node in program.graph.nodes]
         assert names.count("picojoule.table_conv2d.default") == 4  # the affine layer also sums its codes
         for batch in (images, images[:5], images[:2]):

@@ -127,6 +127,13 @@ def test_masked_gradients(layout: torch.memory_format) -> None:
     assert torch.equal(masked(gradient.double(), found), gradient.double() * found)
 
 
+def test_lookups_are_the_table_s_entries() -> None:
+    q, table = quantizer(0.25, 9), torch.randn(256)
+    values = torch.linspace(-9, 80, 2 * 3 * 5 * 7).view(2, 3, 5, 7).contiguous(memory_format=torch.channels_last)
+    found = pointwise.lookup(values, table, q.grid)
+    assert torch.equal(found, table[q.codes(values).long()]) and found.stride() == values.stride()
+
+
 def test_what_kernels_cannot_take_is_left_to_torch() -> None:
     assert pointwise.usable(torch.zeros(2), torch.zeros(2, dtype=torch.int32))
     assert not pointwise.usable(torch.zeros(2, dtype=torch.float64))

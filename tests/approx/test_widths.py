@@ -113,7 +113,11 @@ def test_impossible_widths_are_refused(bits: int | dict[str, int]) -> None:
 
 def test_activations_wider_than_the_circuit_are_refused() -> None:
     network, images = small_network(bits=5)
-    network.assign(Assignment({"2": Choice("mul4u_array")}), Library([generate("mul4u_array")]))
+    narrow, before = generate("mul4u_array"), network.layers()["2"].layer_circuit
+    with pytest.raises(ValueError, match="'2' reads 5-bit activations, multiplier 'mul4u_array' takes 4"):
+        network.assign(Assignment({"2": Choice("mul4u_array")}), Library([narrow]))
+    assert network.layers()["2"].layer_circuit is before
+    network.layers()["2"].use_circuit("mul4u_array", Operands.AFFINE, layer_table(narrow, Operands.AFFINE))
     with pytest.raises(ValueError, match="'2' reads activations of 5 bits, multiplier 'mul4u_array' takes 4"):
         network(images)
 
