@@ -17,7 +17,8 @@ import torch
 from torch import fx, nn
 
 from approx.layer import QuantLayer
-from approx.lowering import EXPORTED_BATCH, PREFIX, Lowering, Unsupported, module_path
+from approx.lowering import EXPORTED_BATCH, PREFIX, Lowering, Unsupported
+from approx.naming import module_path
 from approx.network import QuantisedNetwork
 from approx.operation import Arithmetic
 from approx.operations import QuantInput

@@ -14,10 +14,14 @@ from approx.kernels import dispatch
 from approx.kernels.compiled import kernel_problem
 from approx.kernels.geometry import ConvGeometry, conv_geometry
 from approx.layer import QuantLayer
+from approx.matmul import QuantMatmul
+from approx.multiplying import Multiplying
 from approx.network import QuantisedNetwork
 from approx.operation import Arithmetic
 
 ROUNDS = 5
+_Timed = tuple[Callable[[], object], Callable[[], object], str]
+"""What is timed, the same in float, and its shape."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,11 @@ class LayerKernel:
     Attributes:
         layer: name in the user's model.
         circuit: name of its multiplier; "exact" where products are exact.
-        shape: "N x H x W x C -> O, kh x kw", batch first.
+        shape: "N x H x W x C -> O, kh x kw", batch first; of products of two activations "N x P x K -> O".
         path: the kernel's module name; several, joined by " + ", where a layer takes several.
         predicted_ms: by the cost model, on one thread; NaN where kernels cannot be used (path "reference").
         measured_ms: median of five runs, on torch's current number of threads.
-        float_ms: torch's float convolution of the same shape, the same way.
+        float_ms: torch's float convolution or product of the same shape, the same way.
     """
 
     layer: str
@@ -44,7 +48,7 @@ class LayerKernel:
 
 
 def explain_kernels(network: QuantisedNetwork, images: torch.Tensor) -> list[LayerKernel]:
-    """Time every layer's sums of products on what it sees for a batch.
+    """Time the sums of products of every layer, and of every product of two activations, on what it sees for a batch.
 
     Args:
         network: calibrated, circuits assigned.
@@ -53,10 +57,11 @@ def explain_kernels(network: QuantisedNetwork, images: torch.Tensor) -> list[Lay
     Raises:
         ValueError: the network is not calibrated.
     """
-    seen: dict[str, torch.Tensor] = {}
+    seen: dict[str, tuple[torch.Tensor, ...]] = {}
+    steps = network.multiplying()
     hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: seen.setdefault(name, inputs[0]))
-        for name, layer in network.layers().items()
+        step.register_forward_pre_hook(lambda _, inputs, name=name: seen.setdefault(name, inputs) and None)
+        for name, step in steps.items()
     ]
     try:
         with torch.no_grad(), network.using(Arithmetic.FAKE):
@@ -65,17 +70,30 @@ def explain_kernels(network: QuantisedNetwork, images: torch.Tensor) -> list[Lay
         for hook in hooks:
             hook.remove()
     with torch.no_grad():
-        return [_explained(name, layer, seen[name]) for name, layer in network.layers().items() if name in seen]
+        return [_explained(name, step, *seen[name]) for name, step in steps.items() if name in seen]
 
 
-def _explained(name: str, layer: QuantLayer, x: torch.Tensor) -> LayerKernel:
-    numbers, codes = layer.integers(), layer.codes(x)
-    float_ms = _median_ms(lambda: layer.product(x, layer.weight))
-    measured_ms = _median_ms(lambda: layer.sums(codes, numbers))
+def _explained(name: str, step: Multiplying, *inputs: torch.Tensor) -> LayerKernel:
+    run, float_run, shape = _layer(step, *inputs) if isinstance(step, QuantLayer) else _matmul(step, *inputs)
+    float_ms, measured_ms = _median_ms(float_run), _median_ms(run)
     with _KernelCalls() as calls:
-        layer.sums(codes, numbers)
+        run()
     path = " + ".join(dict.fromkeys(calls.paths))
-    return LayerKernel(name, layer.circuit, _text(layer, codes), path, calls.predicted_ms, measured_ms, float_ms)
+    return LayerKernel(name, step.circuit, shape, path, calls.predicted_ms, measured_ms, float_ms)
+
+
+def _layer(layer: QuantLayer, x: torch.Tensor) -> _Timed:
+    numbers, codes = layer.integers(), layer.codes(x)
+    kernel = "" if layer.weight.dim() == 2 else ", " + " x ".join(map(str, layer.weight.shape[2:]))
+    shape = f"{' x '.join(map(str, codes.shape))} -> {len(layer.weight)}{kernel}"
+    return lambda: layer.sums(codes, numbers), lambda: layer.product(x, layer.weight), shape
+
+
+def _matmul(step: Multiplying, x: torch.Tensor, w: torch.Tensor) -> _Timed:
+    assert isinstance(step, QuantMatmul)
+    pairs = step.pairs(x, w)
+    shape = f"{' x '.join(map(str, x.shape))} -> {w.shape[-1]}"
+    return lambda: [step.sums(codes, second.values) for codes, second in pairs], lambda: x @ w, shape
 
 
 class _KernelCalls(TorchDispatchMode):
@@ -105,11 +123,6 @@ class _KernelCalls(TorchDispatchMode):
         chosen, prepared = dispatch.cheapest(table, geometry)
         self.paths.append(chosen.name)
         self.predicted_ms += 1e-6 * dispatch.predicted_ns(chosen, geometry, prepared)
-
-
-def _text(layer: QuantLayer, codes: torch.Tensor) -> str:
-    kernel = "" if layer.weight.dim() == 2 else ", " + " x ".join(map(str, layer.weight.shape[2:]))
-    return f"{' x '.join(map(str, codes.shape))} -> {len(layer.weight)}{kernel}"
 
 
 def _median_ms(run: Callable[[], object]) -> float:

@@ -3,7 +3,7 @@
 The integer forward is what the device computes, entry for entry of the table; its gradient is in `approx.backward`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -29,13 +29,11 @@ class QuantLayer(LinearMap):
     Attributes:
         weight: float [O, ...], batch normalisation folded.
         bias: float [O].
-        gain: float64 [O], free correction of the circuit's mean slope; folded into requantisation.
         half_window: gradient of INTEGER arithmetic; None is straight-through, see `use_gradient`.
-        perturb: called on the real output [N, O, ...] before the bias, in FAKE arithmetic only.
     """
 
     half_window: int | None = None
-    gain: torch.Tensor
+    bias: nn.Parameter
 
     def __init__(
         self, label: str, source: Quantizer, output: Quantizer, parameters: tuple[torch.Tensor, torch.Tensor]
@@ -45,7 +43,6 @@ class QuantLayer(LinearMap):
         self.weight = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
         self.bias = nn.Parameter(bias.detach().clone())
         self.register_buffer("gain", torch.ones(len(weight), dtype=torch.float64))
-        self.perturb: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def use_circuit(self, circuit: str, operands: Operands, table: LayerTable | None) -> None:
         """Make products with this table (None: exactly), the weights coded as `operands`."""
@@ -143,9 +140,8 @@ class QuantLayer(LinearMap):
         result: torch.Tensor = IntegerLayer.apply(inputs[0], weight, self.bias, self, numbers)
         return result
 
-    def response(self, x: torch.Tensor) -> torch.Tensor:
-        """Real output [N, O, ...] before the bias in INTEGER arithmetic, for correction and error studies."""
-        numbers = self.integers()
+    def response(self, *inputs: torch.Tensor) -> torch.Tensor:
+        (x,), numbers = inputs, self.integers()
         accumulator = self.accumulate(x, numbers) - numbers.bias
         return self.channels_first((accumulator.double() * numbers.scale).to(x.dtype))
 

@@ -38,6 +38,9 @@ class LinearMap(Multiplying):
         """[N, H, W, C] -> [N, C, H, W]; a matrix product's [N, ..., F] stays."""
         return x.movedim(-1, self.channel_axis)
 
+    def by_channel(self, values: torch.Tensor) -> torch.Tensor:
+        return self.channels_last(values).reshape(len(values), -1, len(self.weight))
+
     def multiplications(self, response: torch.Tensor) -> int:
         """Products of a response [N, O, ...], padding positions included."""
         return response.numel() * self.fan_in

@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 
 from approx.constant import QuantConstant
-from approx.naming import layer_label, unique
+from approx.naming import layer_label, part_label, unique
 from approx.operation import Operation
 from approx.quantizer import Quantizer
 
@@ -131,7 +131,7 @@ class Lowering:
 
         args, kwargs = fx.map_arg((node.args, node.kwargs), value)
         inputs = [i for i in node.all_input_nodes if self.is_constant(i)]
-        name = self._tensors[inputs[0].name][0] if len(inputs) == 1 else f"{module_path(node)}.{node.name}".lstrip(".")
+        name = self._tensors[inputs[0].name][0] if len(inputs) == 1 else part_label(node, node.name)
         with torch.no_grad():
             self.hold(node, name, node.target(*args, **kwargs))  # type: ignore[operator]
         if any(self.is_trained(i) for i in inputs):
@@ -202,12 +202,6 @@ def open_shape(node: fx.Node) -> list[int]:
     sizes = list(shape(node))
     sizes[batch_axis(node)] = -1
     return sizes
-
-
-def module_path(node: fx.Node) -> str:
-    """Dotted name of the innermost module of the user's model that an exported node comes from, "" for the top."""
-    stack: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
-    return next((entry[0] for entry in reversed(stack.values()) if entry[0]), "")
 
 
 def arguments(node: fx.Node) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """`Multiplying`: an operation whose products a circuit makes."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
 
 from approx.layer_circuit import EXACT, LayerCircuit
 from approx.operands import LayerTable, Operands
@@ -14,12 +17,18 @@ class Multiplying(Operation):
     Attributes:
         layer_circuit: what makes its products.
         exact_operands: coding of the second operand where products are exact.
+        gain: float64 [C], free correction of the circuit's mean slope by channel; folded into requantisation.
+        bias: float [C], added to the response.
+        perturb: called on the real response, before the bias, in FAKE arithmetic only.
     """
 
     exact_operands = Operands.SIGN_MAGNITUDE
+    gain: torch.Tensor
+    bias: torch.Tensor
 
     def __init__(self, label: str, sources: Sequence[Quantizer], output: Quantizer) -> None:
         super().__init__(label, sources, output)
+        self.perturb: Callable[[torch.Tensor], torch.Tensor] | None = None
         self.use_exact()
 
     def use_circuit(self, circuit: str, operands: Operands, table: LayerTable | None) -> None:
@@ -44,3 +53,11 @@ class Multiplying(Operation):
     def table(self) -> LayerTable | None:
         """The circuit's table, None for exact products."""
         return None if self.layer_circuit.exact else self.layer_circuit.table
+
+    @abstractmethod
+    def response(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Real output before the bias in INTEGER arithmetic, not rounded, for correction and error studies."""
+
+    @abstractmethod
+    def by_channel(self, values: torch.Tensor) -> torch.Tensor:
+        """Values shaped as the output, [N, ...] -> [N, positions, C], C channels with a gain and bias of their own."""

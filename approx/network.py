@@ -1,6 +1,6 @@
 """`QuantisedNetwork`: the user's network as a graph of quantised operations, run in three arithmetics."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 
@@ -8,6 +8,7 @@ import torch
 from torch import fx, nn
 
 from approx.assignment import Assignment
+from approx.choice import Choice, LayerChoice
 from approx.layer import QuantLayer
 from approx.multiplying import Multiplying
 from approx.operands import layer_table
@@ -151,25 +152,36 @@ class QuantisedNetwork(nn.Module):
         """Give layers and matrix products their circuits, all others the exact product; returns self.
 
         Raises:
-            ValueError: the assignment names a layer or a multiplier that does not exist, or one that does not fit; the
-                network stays as it was.
+            ValueError: the assignment names a layer or a multiplier that does not exist, or one that does not fit, or
+                not one for each of a layer's output channels; the network stays as it was.
         """
         steps = self.multiplying()
         chosen = assignment.circuits(steps, library)
-        tables = {
-            name: layer_table(circuit, choice.operands, choice.swap) for name, (circuit, choice) in chosen.items()
-        }
-        for name, table in tables.items():
-            if steps[name].sources[0].bits > table.code_bits:
-                bits, multiplier = steps[name].sources[0].bits, chosen[name][0].name
-                raise ValueError(
-                    f"layer {name!r} reads {bits}-bit activations, multiplier {multiplier!r} takes {table.code_bits}; "
-                    f"quantise the network with bits={table.code_bits}, or choose a circuit of {bits} bits"
-                )
-        for name, step in steps.items():
-            if name in chosen:
-                circuit, choice = chosen[name]
-                step.use_circuit(circuit.name, choice.operands, tables[name])
-            else:
-                step.use_exact()
+        before = {name: step.layer_circuit for name, step in steps.items()}
+        try:
+            for name, step in steps.items():
+                if name in chosen:
+                    _use(step, *chosen[name])
+                else:
+                    step.use_exact()
+        except ValueError:
+            for name, step in steps.items():
+                step.layer_circuit = before[name]
+            raise
         return self
+
+
+def _use(step: Multiplying, circuits: Sequence[Multiplier], choice: LayerChoice) -> None:
+    tables = {circuit.name: layer_table(circuit, choice.operands, choice.swap) for circuit in circuits}
+    if isinstance(choice, Choice):
+        step.use_circuit(circuits[0].name, choice.operands, tables[circuits[0].name])
+    elif isinstance(step, QuantLayer):
+        step.use_circuits(tables, choice.operands, [circuit.name for circuit in circuits])
+    else:
+        raise ValueError(f"{step.label!r} is a matrix product, it takes one circuit, not one for each output channel")
+    bits, widest = step.sources[0].bits, step.layer_circuit.table.code_bits
+    if bits > widest:
+        raise ValueError(
+            f"layer {step.label!r} reads {bits}-bit activations, multiplier {step.circuit!r} takes {widest}; "
+            f"quantise the network with bits={widest}, or choose a circuit of {bits} bits"
+        )

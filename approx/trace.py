@@ -1,9 +1,14 @@
 """`LayerTrace`: what one layer saw on calibration data. All that error models need, small enough to keep.
 
-Patches are receptive fields as the circuit sees them: activation codes, padding positions holding the zero point.
+Patches are receptive fields as the circuit sees them: activation codes, padding positions holding the zero point. (So
+do the absent taps of a transposed convolution, where no circuit multiplies; where the zero point is 0, as behind a
+ReLU, most circuits do not err there.)
+
+A product of two activations is traced as a layer of many groups: each sampled pair of matrices is a group, rows of the
+first are its patches, columns of the second its weights. But there is one output channel only, as no column stays.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +18,10 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from approx.layer import QuantLayer
-from approx.network import QuantisedNetwork
+from approx.grid import Grid
 from approx.operands import Operands
-from approx.operation import Arithmetic
 from approx.quantizer import quantise_weight
+from approx.second_operand import Second
 
 PATCHES = 512
 
@@ -30,10 +34,11 @@ class LayerTrace:
         name: layer name in the user's model.
         macs: multiplications for one image, padding positions included.
         patches: uint8 [G, S, K] sampled receptive fields.
-        weight: float32 [C, K], batch normalisation folded.
+        weight: float32 [C, K], batch normalisation folded; or sampled columns of a second activation.
         input_scale, input_zero: what the codes stand for.
         accumulator_std: float64 scalar, std of the real output before the bias over batch, positions and channels.
-        channel_std: float64 [C], the same per channel.
+        channel_std: float64 [C], the same per channel; [1] of a product of two activations.
+        weight_grid: of the second activation; None where the weights are weights.
     """
 
     name: str
@@ -44,6 +49,12 @@ class LayerTrace:
     input_zero: int
     accumulator_std: float
     channel_std: npt.NDArray[np.float64]
+    weight_grid: Grid | None = None
+
+    @property
+    def channels(self) -> int:
+        """Output channels: those with a gain and a bias of their own."""
+        return 1 if self.weight_grid else len(self.weight)
 
     @property
     def groups(self) -> int:
@@ -63,11 +74,28 @@ class LayerTrace:
         counts = np.bincount(rows, minlength=groups * patches * 256)
         return (counts / fan_in).astype(np.float32).reshape(groups, patches, 256)
 
+    @property
+    def code_histogram(self) -> npt.NDArray[np.float64]:
+        """float64 [256], the share of each activation code in all patches."""
+        return np.bincount(self.patches.reshape(-1), minlength=256) / self.patches.size
+
     def weight_values(
-        self, operands: Operands
+        self, operands: Operands, bits: int = 8
     ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """The weights in a coding: values int16 [C, K], scale float64 [C], zero int64 [C]."""
-        values, scale, zero = quantise_weight(torch.from_numpy(self.weight), operands)
+        """The weights in a coding, for circuits with so many bits on the weight's side.
+
+        Returns:
+            values int16 [C, K], scale float64 [C], zero int64 [C].
+
+        Raises:
+            ValueError: a second activation has more bits than the circuit takes.
+        """
+        weight = torch.from_numpy(self.weight)
+        if self.weight_grid is None:
+            values, scale, zero = quantise_weight(weight, operands, bits=bits)
+        else:
+            values, zero, scale = Second.of_reals(weight, self.weight_grid).coded(operands, bits, self.weight_grid.bits)
+            scale, zero = scale.expand(len(weight)), zero.expand(len(weight))
         return values.numpy(), scale.numpy(), zero.numpy()
 
     def weight_histograms(self, operands: Operands) -> npt.NDArray[np.float32]:
@@ -102,69 +130,6 @@ class LayerTrace:
         return (q, p) if swap else (p, q)
 
 
-def trace(network: QuantisedNetwork, batches: Iterable[torch.Tensor], patches: int = PATCHES) -> dict[str, LayerTrace]:
-    """Run calibration batches [N, C, H, W] through the exact network and keep what each layer saw.
-
-    Args:
-        network: calibrated.
-        batches: at least one.
-        patches: receptive fields sampled per layer, spread evenly over the batches.
-
-    Raises:
-        ValueError: no batch came.
-    """
-    batches = list(batches)
-    if not batches:
-        raise ValueError("tracing needs at least one batch; the loader yielded nothing")
-    collectors = {name: _Collector(layer, -(-patches // len(batches))) for name, layer in network.layers().items()}
-    hooks = [layer.register_forward_pre_hook(collectors[name]) for name, layer in network.layers().items()]
-    try:
-        with torch.no_grad(), network.using(Arithmetic.FAKE):
-            for batch in batches:
-                network(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    images = sum(len(batch) for batch in batches)
-    return {name: collector.finish(name, patches, images) for name, collector in collectors.items()}
-
-
-class _Collector:
-    """Forward pre-hook that samples receptive fields and sums moments of the real response."""
-
-    def __init__(self, layer: QuantLayer, patches: int) -> None:
-        self.layer, self.wanted = layer, patches
-        self.random = torch.Generator().manual_seed(0)
-        self.patches: list[torch.Tensor] = []
-        self.moments = torch.zeros(3, len(layer.weight), dtype=torch.float64)
-        self.products = 0
-
-    def __call__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        layer, x = self.layer, inputs[0]
-        response = layer.product(x, layer.weight).double()
-        rows = layer.channels_last(response).flatten(0, -2)
-        self.moments += torch.stack([torch.full((rows.shape[1],), float(len(rows))), rows.sum(0), rows.square().sum(0)])
-        self.products += layer.multiplications(response)
-        self.patches.append(layer.receptive_fields(layer.codes(x), self.wanted, self.random))
-
-    def finish(self, name: str, patches: int, images: int) -> LayerTrace:
-        layer, seen = self.layer, torch.cat(self.patches, 1)
-        spread = torch.arange(patches) * seen.shape[1] // patches  # a recurrent layer sees far more, step by step
-        count, total, squares = self.moments
-        variance = (squares / count - (total / count) ** 2).clamp(min=0)
-        overall = (squares.sum() / count.sum() - (total.sum() / count.sum()) ** 2).clamp(min=0)
-        return LayerTrace(
-            name=name,
-            macs=self.products // images,
-            patches=seen[:, spread].contiguous().numpy(),
-            weight=layer.weight.detach().flatten(1).numpy().copy(),
-            input_scale=float(layer.sources[0].scale),
-            input_zero=int(layer.sources[0].zero_point),
-            accumulator_std=float(overall.sqrt()),
-            channel_std=variance.sqrt().numpy(),
-        )
-
-
 def save_traces(traces: Mapping[str, LayerTrace], path: Path | str) -> None:
     """Write all traces to one safetensors file."""
     arrays: dict[str, npt.NDArray[np.generic]] = {}
@@ -174,7 +139,9 @@ def save_traces(traces: Mapping[str, LayerTrace], path: Path | str) -> None:
             f"{name}|weight": t.weight,
             f"{name}|channel_std": t.channel_std,
         }
-        arrays[f"{name}|scalars"] = np.array([t.macs, t.input_scale, t.input_zero, t.accumulator_std])
+        grid = t.weight_grid or Grid(0.0, 0, 0)
+        scalars = [t.macs, t.input_scale, t.input_zero, t.accumulator_std, grid.scale, grid.zero, grid.bits]
+        arrays[f"{name}|scalars"] = np.array(scalars)
     save_file(arrays, str(path), {"layers": "\n".join(traces)})
 
 
@@ -185,6 +152,7 @@ def load_traces(path: Path | str) -> dict[str, LayerTrace]:
 
 
 def _load(file: safe_open, name: str) -> LayerTrace:
-    macs, scale, zero, std = file.get_tensor(f"{name}|scalars")
+    macs, scale, zero, std, *second = file.get_tensor(f"{name}|scalars")
     patches, weight, channel_std = (file.get_tensor(f"{name}|{part}") for part in ("patches", "weight", "channel_std"))
-    return LayerTrace(name, int(macs), patches, weight, float(scale), int(zero), float(std), channel_std)
+    grid = Grid(float(second[0]), int(second[1]), int(second[2])) if any(second) else None
+    return LayerTrace(name, int(macs), patches, weight, float(scale), int(zero), float(std), channel_std, grid)

@@ -2,7 +2,8 @@
 
 Per layer (MACs = positions * channels * fan_in, padding positions included; all figures from the `Hardware`):
 
-    multiplication      MACs * exact 8x8 multiplication * energy_relative of the circuit (exact = 1)
+    multiplication      MACs * exact 8x8 multiplication * energy_relative of the circuit (exact = 1); of a layer whose
+                        output channels have circuits of their own, each with the same number of MACs
     accumulation        MACs * (one addition + register accesses of the accumulator)
     operand_overhead    what the weight coding costs beyond an exact 8-bit layer:
                         sign-magnitude codings: sign logic per multiplication;
@@ -21,21 +22,24 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from approx.assignment import Assignment
+from approx.choice import Choice
 from approx.operands import Operands
 from deploy.energy_report import COMPONENTS as COMPONENTS
 from deploy.energy_report import EnergyReport as EnergyReport
 from deploy.energy_report import LayerEnergy as LayerEnergy
 from deploy.hardware import Hardware
 from deploy.program import Conv2d, Linear, Program
-from deploy.quantity import Quantity
+from deploy.quantity import Quantity, total
 from deploy.traffic import activation_bits_moved, traffic_energy, weight_bits_moved
 from deploy.workload import ACTIVATION_BITS, WEIGHT_BITS, LayerWorkload
 from multipliers import Multiplier
 
-Circuit = tuple[Multiplier | None, str]
-"""A multiplier (None = exact) and the weight coding, a value of `approx.operands.Operands`."""
+Circuit = tuple[Multiplier | tuple[Multiplier, ...] | None, str]
+"""A multiplier (None = exact, several = one for each output channel) and the weight coding, a value of
+`approx.operands.Operands`."""
 
 EXACT = "exact"
 REQUANTISATION_BITS = 32
@@ -43,14 +47,14 @@ REQUANTISATION_BITS = 32
 
 @dataclass(frozen=True)
 class _Use:
-    """How a layer multiplies: circuit, coding (None: exact 8 bit), stored bits of a weight."""
+    """How a layer multiplies: circuits (none: exact; one, or one per channel), coding, stored bits of a weight."""
 
-    circuit: Multiplier | None
+    circuits: tuple[Multiplier, ...]
     operands: Operands | None
     weight_bits: int
 
 
-_BASELINE = _Use(None, None, WEIGHT_BITS)
+_BASELINE = _Use((), None, WEIGHT_BITS)
 
 
 def account(workloads: Sequence[LayerWorkload], circuits: Mapping[str, Circuit], hardware: Hardware) -> EnergyReport:
@@ -58,13 +62,14 @@ def account(workloads: Sequence[LayerWorkload], circuits: Mapping[str, Circuit],
 
     Args:
         workloads: of every layer, from `workloads_of_module` or `workloads_of_program`.
-        circuits: layer name -> (multiplier or None for exact, weight coding). A layer that is not named
-            multiplies exactly and stores its weights in the bits its workload states.
+        circuits: layer name -> (multiplier, one for each output channel or None for exact, weight coding). A layer
+            that is not named multiplies exactly and stores its weights in the bits its workload states.
         hardware: the device.
 
     Raises:
         ValueError: no workloads, a repeated layer name, an assignment that names a missing layer, a coding
-            that is not known or does not fit the circuit, or two circuits of one name.
+            that is not known or does not fit the circuit, not one circuit for each output channel, or two circuits of
+            one name.
     """
     _check_names(workloads, circuits)
     uses = [_use(work, circuits.get(work.name)) for work in workloads]
@@ -75,9 +80,9 @@ def account(workloads: Sequence[LayerWorkload], circuits: Mapping[str, Circuit],
     layers = tuple(
         LayerEnergy(
             workload=work,
-            circuit=use.circuit.name if use.circuit else EXACT,
+            circuit="+".join(dict.fromkeys(circuit.name for circuit in use.circuits)) or EXACT,
             operands=use.operands.value if use.operands else EXACT,
-            relative_power=use.circuit.energy_relative if use.circuit else 1.0,
+            relative_power=fmean(circuit.energy_relative for circuit in use.circuits) if use.circuits else 1.0,
             before=_layer(work, _BASELINE, hardware, (resident_before, resident_before)),
             after=_layer(work, use, hardware, (resident_before, resident_after)),
         )
@@ -129,27 +134,37 @@ def _check_names(workloads: Sequence[LayerWorkload], circuits: Mapping[str, Circ
 
 def _use(work: LayerWorkload, choice: Circuit | None) -> _Use:
     if choice is None:
-        return _Use(None, None, work.weight_bits)
-    circuit, name = choice
+        return _Use((), None, work.weight_bits)
+    chosen, name = choice
     if name not in list(Operands):
         raise ValueError(f"layer {work.name!r}: operands {name!r} is none of {[o.value for o in Operands]}")
     operands = Operands(name)
-    if circuit is not None and circuit.signed != operands.signed_circuit:
+    circuits = chosen if isinstance(chosen, tuple) else (chosen,) if chosen else ()
+    if isinstance(chosen, tuple) and len(chosen) != work.channels:
+        raise ValueError(
+            f"layer {work.name!r}: expected a circuit for each of {work.channels} output channels, got {len(chosen)}"
+        )
+    for circuit in circuits:
+        _check_fit(work, circuit, operands)
+    return _Use(circuits, operands, operands.stored_bits)
+
+
+def _check_fit(work: LayerWorkload, circuit: Multiplier, operands: Operands) -> None:
+    if circuit.signed != operands.signed_circuit:
         kinds = {True: "a signed", False: "an unsigned"}
         raise ValueError(
-            f"layer {work.name!r}: operands {name!r} need {kinds[operands.signed_circuit]} circuit, "
+            f"layer {work.name!r}: operands {operands.value!r} need {kinds[operands.signed_circuit]} circuit, "
             f"{circuit.name!r} is {kinds[circuit.signed]} one"
         )
-    if circuit is not None and (circuit.width_a, circuit.width_b) != (8, 8):
+    if (circuit.width_a, circuit.width_b) != (8, 8):
         raise ValueError(
             f"layer {work.name!r}: expected an 8x8 circuit, {circuit.name!r} is {circuit.width_a}x{circuit.width_b}"
         )
-    return _Use(circuit, operands, operands.stored_bits)
 
 
 def _circuits_by_name(uses: Sequence[_Use]) -> dict[str, Multiplier]:
     named: dict[str, Multiplier] = {}
-    for circuit in (use.circuit for use in uses if use.circuit is not None):
+    for circuit in (circuit for use in uses for circuit in use.circuits):
         other = named.setdefault(circuit.name, circuit)
         same = (other.content_hash, other.energy_relative) == (circuit.content_hash, circuit.energy_relative)
         if not same:
@@ -181,10 +196,10 @@ def _layer(work: LayerWorkload, use: _Use, hardware: Hardware, resident: tuple[b
 
 
 def _multiplication(work: LayerWorkload, use: _Use, hardware: Hardware) -> Quantity:
-    if use.circuit is None:
+    if not use.circuits:
         return Quantity.of(work.macs * hardware.multiply_pj(ACTIVATION_BITS, use.weight_bits), "multiply")
-    energy = work.macs * hardware.multiply_pj(8, 8) * use.circuit.energy_relative
-    return Quantity.of(energy, "multiply", _key(use.circuit))
+    exact = work.macs / len(use.circuits) * hardware.multiply_pj(8, 8)
+    return total(Quantity.of(exact * c.energy_relative, "multiply", _key(c)) for c in use.circuits)
 
 
 def _operand_logic(work: LayerWorkload, use: _Use, hardware: Hardware) -> Quantity:
@@ -197,7 +212,7 @@ def _operand_logic(work: LayerWorkload, use: _Use, hardware: Hardware) -> Quanti
         products = work.outputs * hardware.multiply_pj(WEIGHT_BITS, box_bits)
         return Quantity.of(additions, "add") + Quantity.of(products, "multiply")
     needs_sign = use.operands in (Operands.SIGN_MAGNITUDE, Operands.SIGN_MAGNITUDE_9)
-    if use.circuit is not None and needs_sign:
+    if use.circuits and needs_sign:
         return Quantity.of(work.macs * hardware.sign_logic_pj(), "multiply", "sign_logic")
     return Quantity()
 
@@ -214,5 +229,8 @@ def account_assignment(
         ValueError: as `account`; or a circuit is not in the library.
     """
     chosen = assignment.circuits([work.name for work in workloads], library)
-    circuits: dict[str, Circuit] = {name: (circuit, c.operands.value) for name, (circuit, c) in chosen.items()}
+    circuits: dict[str, Circuit] = {
+        name: (found[0] if isinstance(choice, Choice) else found, choice.operands.value)
+        for name, (found, choice) in chosen.items()
+    }
     return account(workloads, circuits, hardware)

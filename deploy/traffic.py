@@ -11,6 +11,8 @@ The model is simple on purpose, and every count is exact for it (output-stationa
 It is Eyeriss' a, ab, abc, abcd reuse chain (ISCA 2016) with a = 1 or 0 and one pass through the on-chip
 memory, and charges each tensor once per layer like QKeras. Re-reading because of tiling is not modelled, so
 the far levels are lower bounds for layers larger than the chip.
+
+A second activation in the place of weights is read like them from register and buffer; further out it is an input.
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ Bits = Mapping[str, float]
 
 
 def weight_bits_moved(layer: LayerWorkload, bits: int, hardware: Hardware, *, resident: bool) -> Bits:
-    """Memory level -> bits of weights moved there for one image.
+    """Memory level -> bits of weights, or what stands in their place, moved there for one image.
 
     Args:
         layer: the work.
@@ -34,7 +36,7 @@ def weight_bits_moved(layer: LayerWorkload, bits: int, hardware: Hardware, *, re
     flow = hardware.dataflow
     return {
         "register": layer.macs * flow.weight_registers * bits,
-        "buffer": layer.weights * -(-layer.positions // flow.weight_reuse) * bits,
+        "buffer": layer.second_operands * -(-layer.positions // flow.weight_reuse) * bits,
         "global": layer.weights * bits,
         "dram": 0 if resident else layer.weights * bits,
     }

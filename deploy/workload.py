@@ -1,7 +1,8 @@
-"""`LayerWorkload`: how much a convolution or linear layer has to do, from a float network or a `Program`."""
+"""`LayerWorkload`: how much a convolution, linear layer or product of two activations has to do, from a float network
+or a `Program`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -9,11 +10,14 @@ import torch
 from torch import fx, nn
 
 from approx.capture import export
-from approx.naming import layer_label, unique
+from approx.naming import layer_label, module_path, part_label, product_label, unique
 from deploy.program import Conv2d, Linear, Program
 
 ACTIVATION_BITS = 8
 WEIGHT_BITS = 8
+
+Parameters = Mapping[str, str]
+"""Name in the exported graph -> the user's parameter."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,12 @@ class LayerWorkload:
 
     Attributes:
         name: the user's module name, e.g. "layer1.0.conv1".
-        kind: "conv2d" or "linear".
+        kind: "conv1d", "conv2d", "conv3d", "linear" or "matmul", a product of two activations.
         fan_in: products per output value, I / groups * kh * kw.
-        channels: output channels O.
-        groups: convolution groups (channels = groups: depthwise); 1 for linear layers.
-        positions: output values per channel, Ho * Wo (linear on [N, T, F]: T).
-        inputs: input elements, without padding.
+        channels: output channels O; of B products [P, K] x [K, O]: B * O.
+        groups: convolution groups (channels = groups: depthwise); 1 for linear layers; B of products.
+        positions: output values per channel, Ho * Wo (linear on [N, T, F]: T; products: P).
+        inputs: input elements, without padding, of both operands where both are activations.
         weight_bits: bits that store one weight.
     """
 
@@ -60,9 +64,14 @@ class LayerWorkload:
         return self.positions * self.channels
 
     @property
-    def weights(self) -> int:
-        """Weights, without bias."""
+    def second_operands(self) -> int:
+        """What inputs are multiplied by: weights, or elements of a second activation."""
         return self.channels * self.fan_in
+
+    @property
+    def weights(self) -> int:
+        """Weights that are stored, without bias."""
+        return 0 if self.kind == "matmul" else self.second_operands
 
 
 def workloads_of_module(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[LayerWorkload, ...]:
@@ -77,8 +86,8 @@ def workloads_of_module(model: nn.Module, input_shape: tuple[int, ...]) -> tuple
         input_shape: of one image, (C, H, W) or (F,), without the batch.
 
     Raises:
-        ValueError: the network has an operation whose work is not known (e.g. a matrix product of
-            activations, a transposed convolution); names the operation and its module.
+        ValueError: the network has an operation whose work is not known (e.g. a transposed convolution); names the
+            operation and its module.
     """
     program = export(model, torch.zeros(1, *input_shape))
     parameters = program.graph_signature.inputs_to_parameters
@@ -88,11 +97,12 @@ def workloads_of_module(model: nn.Module, input_shape: tuple[int, ...]) -> tuple
             continue
         operation = str(node.target)
         if operation in _RULES:
-            name = unique(_layer_name(node, parameters), found)
-            found[name] = _RULES[operation](node, name)
+            for work in _RULES[operation](node, parameters):
+                name = unique(work.name, found)
+                found[name] = replace(work, name=name)
         elif not _is_free(operation):
             raise ValueError(
-                f"operation {operation!r} in module {_module_path(node) or '(top)'!r}: MACs not known; "
+                f"operation {operation!r} in module {module_path(node) or '(top)'!r}: MACs not known; "
                 f"counted are {sorted(_RULES)}. Replace it, or account for the rest alone"
             )
     if not found:
@@ -124,34 +134,28 @@ def _program_workload(operation: Conv2d | Linear, program: Program) -> LayerWork
     )
 
 
-def _module_path(node: fx.Node) -> str:
-    """Dotted name of the innermost module that issued a node ("" for the top)."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return str(list(stack.values())[-1][0]) if stack else ""
-
-
-def _layer_name(node: fx.Node, parameters: dict[str, str]) -> str:
+def _layer_name(node: fx.Node, parameters: Parameters) -> str:
     """Name of the layer: its weight parameter's, without ".weight"; else the module that issued the node."""
     weight = node.args[1]
     if isinstance(weight, fx.Node) and weight.name in parameters:
         return layer_label(parameters[weight.name])
-    if not _module_path(node):
+    if not module_path(node):
         raise ValueError(
             f"operation {node.target} has weights that belong to no named module; use nn.Conv2d or nn.Linear"
         )
-    return _module_path(node)
+    return module_path(node)
 
 
 def _shape(node: Any) -> tuple[int, ...]:
     return tuple(int(extent) for extent in node.meta["val"].shape)
 
 
-def _conv2d(node: fx.Node, name: str) -> LayerWorkload:
+def _convolution(node: fx.Node, parameters: Parameters) -> Iterator[LayerWorkload]:
     channels, per_group, *kernel = _shape(node.args[1])
     shape_in, shape_out = _shape(node.args[0]), _shape(node)
-    return LayerWorkload(
-        name=name,
-        kind="conv2d",
+    yield LayerWorkload(
+        name=_layer_name(node, parameters),
+        kind=f"conv{len(kernel)}d",
         fan_in=per_group * prod(kernel),
         channels=channels,
         groups=shape_in[1] // per_group,
@@ -160,9 +164,27 @@ def _conv2d(node: fx.Node, name: str) -> LayerWorkload:
     )
 
 
-def _linear(node: fx.Node, name: str) -> LayerWorkload:
+def _linear(node: fx.Node, parameters: Parameters) -> Iterator[LayerWorkload]:
     channels, fan_in = _shape(node.args[1])
-    shape_in = _shape(node.args[0])
+    yield _dense(_layer_name(node, parameters), _shape(node.args[0]), fan_in, channels)
+
+
+def _matmul(node: fx.Node, parameters: Parameters) -> Iterator[LayerWorkload]:
+    first, second = map(_shape, node.args[:2])
+    if isinstance(node.args[1], fx.Node) and node.args[1].name in parameters:
+        yield _dense(_layer_name(node, parameters), first, *second)
+    else:
+        yield _products(product_label(node), first, second[-1])
+
+
+def _attention(node: fx.Node, parameters: Parameters) -> Iterator[LayerWorkload]:
+    """softmax(q k^T) v."""
+    query, key, value = map(_shape, node.args[:3])
+    yield _products(part_label(node, "qk"), query, key[-2])
+    yield _products(part_label(node, "av"), (*query[:-1], key[-2]), value[-1])
+
+
+def _dense(name: str, shape_in: tuple[int, ...], fan_in: int, channels: int) -> LayerWorkload:
     return LayerWorkload(
         name=name,
         kind="linear",
@@ -174,10 +196,32 @@ def _linear(node: fx.Node, name: str) -> LayerWorkload:
     )
 
 
-_RULES: dict[str, Callable[[fx.Node, str], LayerWorkload]] = {
-    "aten.conv2d.default": _conv2d,
-    "aten.conv2d.padding": _conv2d,
+def _products(name: str, first: tuple[int, ...], columns: int) -> LayerWorkload:
+    """Products of activations [..., P, K] with others [..., K, columns]."""
+    *leading, positions, fan_in = first
+    matrices = prod(leading)
+    return LayerWorkload(
+        name=name,
+        kind="matmul",
+        fan_in=fan_in,
+        channels=matrices * columns,
+        groups=matrices,
+        positions=positions,
+        inputs=matrices * fan_in * (positions + columns),
+    )
+
+
+_RULES: dict[str, Callable[[fx.Node, Parameters], Iterator[LayerWorkload]]] = {
+    "aten.conv1d.default": _convolution,
+    "aten.conv1d.padding": _convolution,
+    "aten.conv2d.default": _convolution,
+    "aten.conv2d.padding": _convolution,
+    "aten.conv3d.default": _convolution,
+    "aten.conv3d.padding": _convolution,
     "aten.linear.default": _linear,
+    "aten.matmul.default": _matmul,
+    "aten.bmm.default": _matmul,
+    "aten.scaled_dot_product_attention.default": _attention,
 }
 
 # Operations without multiply-accumulates, by ATen name without overload. Anything absent is refused by name.
@@ -187,8 +231,8 @@ _FREE_NAMES = """
     max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d max_pool2d_with_indices mean sum amax
     add sub mul div neg pow sqrt exp maximum minimum where
     flatten unflatten view reshape _unsafe_view squeeze unsqueeze permute transpose t contiguous clone alias
-    detach expand repeat slice select narrow split split_with_sizes chunk cat concat stack pad constant_pad_nd
-    channel_shuffle pixel_shuffle pixel_unshuffle upsample_nearest2d upsample_bilinear2d
+    detach expand repeat slice select unbind narrow split split_with_sizes chunk cat concat stack pad constant_pad_nd
+    movedim channel_shuffle pixel_shuffle pixel_unshuffle upsample_nearest2d upsample_bilinear2d
     to _to_copy _assert_tensor_metadata type_as lift_fresh_copy
     zeros ones zeros_like ones_like full full_like arange empty new_zeros
 """

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from approx import Choice, LayerTrace, Operands, layer_table
+from approx import Choice, LayerChoice, LayerTable, LayerTrace, Operands, layer_table
+from approx.weight_map import mapped
 from multipliers import Multiplier
 from noise_models.degradation import Degradation
 from noise_models.error_models import ErrorModel
-from noise_models.prediction import ErrorPrediction
+from noise_models.prediction import ErrorPrediction, FloatArray
 from noise_models.progress import Progress
 
 Cost = Callable[[LayerTrace, Choice, Multiplier], float]
@@ -22,19 +24,38 @@ class Candidate:
     """One way to run one layer.
 
     Attributes:
-        choice: circuit, weight coding and operand order.
+        choice: circuit or circuits, weight coding and operand order.
         energy: of the layer, in units of the cost function; adds up over layers.
         degradation: predicted; adds up over layers.
         prediction: the error it comes from.
+        area_um2: of one such circuit, um^2, or None when unknown or when the layer uses several.
+        bits: of the activations the layer reads; see `noise_models.joint`.
+        kept: share of the channels that pruning leaves to the layer's group; see there.
     """
 
-    choice: Choice
+    choice: LayerChoice
     energy: float
     degradation: float
     prediction: ErrorPrediction
+    area_um2: float | None = None
+    bits: int = 8
+    kept: float = 1.0
 
 
 Candidates = Mapping[str, Sequence[Candidate]]
+
+
+class Judged(Protocol):
+    """What has an energy and a degradation: a candidate of a layer, a point of a group of layers."""
+
+    @property
+    def energy(self) -> float: ...
+
+    @property
+    def degradation(self) -> float: ...
+
+
+Option = TypeVar("Option", bound=Judged)
 
 
 class MultiplicationEnergy:
@@ -59,6 +80,7 @@ def list_candidates(
     operands: Iterable[Operands] = tuple(Operands),
     cost: Cost | None = None,
     progress: Progress | None = None,
+    tuned: bool = False,
 ) -> dict[str, list[Candidate]]:
     """Every layer with every circuit, weight coding and operand order that fit together.
 
@@ -72,6 +94,9 @@ def list_candidates(
         operands: weight codings allowed.
         cost: energy of a layer with a choice; `MultiplicationEnergy` when None.
         progress: called with (layer and coding pairs done, of how many, layer name).
+        tuned: the network's weights will be tuned for their circuits (`approx.tune`); the error is then predicted for
+            weights moved by `approx.weight_map`, which foretells a good part of what tuning gains. Second activations
+            stay.
 
     Returns:
         Layer name -> candidates, cheapest first, dominated ones included (the reference methods need them;
@@ -93,20 +118,22 @@ def list_candidates(
     with _one_thread():
         for row, (name, trace) in enumerate(traces.items()):
             found: list[Candidate] = []
+            codes = trace.code_histogram if tuned and trace.weight_grid is None else None
             for column, coding in enumerate(operands):
                 for multiplier, choice in ways[coding]:
-                    prediction = _predict(trace, choice, multiplier, model)
+                    prediction = _predict(trace, layer_table(multiplier, coding, choice.swap), coding, model, codes)
                     energy = _checked(cost(trace, choice, multiplier), name, choice)
-                    found.append(Candidate(choice, energy, degradation.of(name, prediction), prediction))
+                    judged = degradation.of(name, prediction)
+                    found.append(Candidate(choice, energy, judged, prediction, multiplier.area_um2))
                 if progress is not None:
                     progress(row * len(operands) + column + 1, len(traces) * len(operands), name)
             table[name] = sorted(found, key=lambda c: (c.energy, c.degradation))
     return table
 
 
-def undominated(candidates: Sequence[Candidate]) -> list[Candidate]:
+def undominated(candidates: Sequence[Option]) -> list[Option]:
     """The candidates of one layer that no other equals or beats in both energy and degradation, cheapest first."""
-    kept: list[Candidate] = []
+    kept: list[Option] = []
     for candidate in sorted(candidates, key=lambda c: (c.energy, c.degradation)):
         if not kept or candidate.degradation < kept[-1].degradation:
             kept.append(candidate)
@@ -136,9 +163,13 @@ def _ways(library: Mapping[str, Multiplier], coding: Operands) -> Iterator[tuple
                 yield multiplier, Choice(name, coding, True)
 
 
-def _predict(trace: LayerTrace, choice: Choice, multiplier: Multiplier, model: ErrorModel) -> ErrorPrediction:
-    table = layer_table(multiplier, choice.operands, choice.swap)
-    return ErrorPrediction.none(len(trace.weight)) if table.exact else model.predict(trace, choice.operands, table)
+def _predict(
+    trace: LayerTrace, table: LayerTable, coding: Operands, model: ErrorModel, codes: FloatArray | None
+) -> ErrorPrediction:
+    """With the shares of codes [256], for weights moved to where the table errs less."""
+    if table.exact:
+        return ErrorPrediction.none(trace.channels)
+    return model.predict(trace, coding, table if codes is None else mapped(table, codes))
 
 
 def _checked(energy: float, layer: str, choice: Choice) -> float:

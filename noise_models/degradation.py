@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noise_models.prediction import ErrorPrediction
+from noise_models.prediction import ErrorPrediction, FloatArray
 from noise_models.sensitivity import Sensitivity
 from noise_models.tolerance import Tolerance
 
@@ -21,6 +21,14 @@ class Degradation(ABC):
             ValueError: nothing is known of the layer.
         """
 
+    def by_channel(self, layer: str, prediction: ErrorPrediction) -> FloatArray:
+        """The share of every output channel, float64 [C]; they sum to `of`.
+
+        Raises:
+            ValueError: nothing is known of the layer, or this degradation is no sum over channels.
+        """
+        raise ValueError(f"{type(self).__name__} is no sum over output channels; choose one circuit for each layer")
+
 
 @dataclass(frozen=True, eq=False)
 class FisherDegradation(Degradation):
@@ -35,10 +43,13 @@ class FisherDegradation(Degradation):
     corrected: bool = True
 
     def of(self, layer: str, prediction: ErrorPrediction) -> float:
+        return float(np.sum(self.by_channel(layer, prediction)))
+
+    def by_channel(self, layer: str, prediction: ErrorPrediction) -> FloatArray:
         known = self.sensitivity[layer]
         if self.corrected:
-            return float(0.5 * np.sum(known.incoherent * prediction.residual_std**2))
-        return float(0.5 * np.sum(known.incoherent * prediction.std**2 + known.coherent * prediction.mean**2))
+            return 0.5 * known.incoherent * prediction.residual_std**2
+        return 0.5 * (known.incoherent * prediction.std**2 + known.coherent * prediction.mean**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,4 +65,7 @@ class ToleranceDegradation(Degradation):
     corrected: bool = True
 
     def of(self, layer: str, prediction: ErrorPrediction) -> float:
-        return self.tolerance[layer].usage(prediction.residual_std if self.corrected else prediction.std)
+        return float(np.sum(self.by_channel(layer, prediction)))
+
+    def by_channel(self, layer: str, prediction: ErrorPrediction) -> FloatArray:
+        return self.tolerance[layer].usage_by_channel(prediction.residual_std if self.corrected else prediction.std)

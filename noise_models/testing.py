@@ -6,12 +6,15 @@ class TestMine(ErrorModelCases):
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from approx import LayerTrace, Operands
 from approx.operands import LayerTable
+from approx.quantizer import quantise_weight
 from noise_models.error_models import ErrorModel
 
 
@@ -35,16 +38,17 @@ def random_trace(
     )
 
 
-def table_of_error(operands: Operands, error: npt.NDArray[np.integer] | int) -> LayerTable:
-    """The exact layer table of a coding plus an error map [n_w, 256]."""
-    weights = np.arange(operands.lowest, operands.highest + 1)[:, None]
-    return LayerTable((weights * np.arange(256) + error).astype(np.int32), -operands.lowest)
+def table_of_error(operands: Operands, error: npt.NDArray[np.integer] | int, bits: int = 8) -> LayerTable:
+    """The exact layer table of a coding plus an error map [n_w, 256], for so many bits on the weight's side."""
+    lowest, highest = operands.span(bits)
+    weights = np.arange(lowest, highest + 1)[:, None]
+    return LayerTable((weights * np.arange(256) + error).astype(np.int32), -lowest, weight_bits=bits)
 
 
-def random_error(operands: Operands, seed: int = 0, largest: int = 500) -> npt.NDArray[np.int64]:
-    """An error map [n_w, 256] without structure."""
-    rows = operands.highest - operands.lowest + 1
-    return np.random.default_rng(seed).integers(-largest, largest + 1, (rows, 256))
+def random_error(operands: Operands, seed: int = 0, largest: int = 500, bits: int = 8) -> npt.NDArray[np.int64]:
+    """An error map [n_w, 256] without structure, for so many bits on the weight's side."""
+    lowest, highest = operands.span(bits)
+    return np.random.default_rng(seed).integers(-largest, largest + 1, (highest - lowest + 1, 256))
 
 
 class ErrorModelCases(ABC):
@@ -68,6 +72,22 @@ class ErrorModelCases(ABC):
             scale = trace.input_scale * trace.weight_values(operands)[1]
             np.testing.assert_allclose(prediction.mean, 7 * trace.fan_in * scale, rtol=1e-5)
             np.testing.assert_allclose(prediction.std, 0, atol=1e-4 * np.abs(prediction.mean).max())
+
+    def test_a_narrow_circuit_meets_narrow_weights(self) -> None:
+        trace = random_trace(6)
+        for operands in Operands:
+            prediction = self.model().predict(trace, operands, table_of_error(operands, -5, bits=4))
+            scale = quantise_weight(torch.from_numpy(trace.weight), operands, bits=4)[1].numpy()
+            np.testing.assert_allclose(prediction.mean, -5 * trace.fan_in * trace.input_scale * scale, rtol=1e-5)
+
+    def test_a_circuit_too_narrow_for_the_codes_is_refused(self) -> None:
+        table = replace(table_of_error(Operands.AFFINE, 0), code_bits=4)
+        try:
+            self.model().predict(random_trace(), Operands.AFFINE, table)
+        except ValueError as error:
+            assert "bits=4" in str(error) and "layer0" in str(error)
+        else:
+            raise AssertionError("expected a ValueError")
 
     def test_moments_grow_with_the_error(self) -> None:
         trace, operands = random_trace(2, groups=2), Operands.SIGN_MAGNITUDE

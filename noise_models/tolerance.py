@@ -66,11 +66,14 @@ class LayerTolerance:
         Args:
             std: float64 [C], real output units.
         """
-        tolerance = np.broadcast_to(self.absolute, std.shape)
-        used = std > 0
-        if (tolerance[used] == 0).any():
-            return math.inf
-        return float(np.sum((std[used] / tolerance[used]) ** 2) / len(std))
+        return float(np.sum(self.usage_by_channel(std)))
+
+    def usage_by_channel(self, std: FloatArray) -> FloatArray:
+        """What each channel adds to `usage`, float64 [C]."""
+        ratio = np.zeros(std.shape)
+        with np.errstate(divide="ignore"):
+            np.divide(std, self.absolute, out=ratio, where=std > 0)
+        return ratio**2 / len(std)
 
 
 @dataclass(frozen=True, eq=False)

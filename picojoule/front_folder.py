@@ -1,12 +1,17 @@
-"""A front on disk: front.json, and some of its points as assignments that users edit."""
+"""A front on disk: front.json, some of its points as assignments that users edit, what was measured, and pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from noise_models import Front
+from noise_models import Front, FrontPoint
 from picojoule.errors import UserError
+from picojoule.files import Json, write_json
 
-FRONT = "front.json"
+FRONT, UNIFORM, MEASURED = "front.json", "uniform.json", "measured.json"
+PICTURES = ("front.svg", "front.png")
+WORK = ".work"
+"""Folder of measurements, kept so that a later command with more points begins where this one ended."""
+_OURS = {FRONT, UNIFORM, MEASURED, *PICTURES, WORK}
 
 
 def check_front_folder(folder: Path) -> None:
@@ -17,27 +22,37 @@ def check_front_folder(folder: Path) -> None:
     """
     if not folder.exists():
         return
-    others = [p.name for p in folder.iterdir() if p.name != FRONT and not p.match("assignment*.json")]
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder for the front, got a file; choose another folder")
+    others = [p.name for p in folder.iterdir() if p.name not in _OURS and not p.match("assignment*.json")]
     if others:
         raise UserError(f"{folder} holds other files ({others[0]}); choose another folder")
 
 
-def write_front(front: Front, folder: Path, count: int) -> list[dict[str, Any]]:
-    """Writes the front and `count` points spread over it, in place of an earlier one.
+def write_front(folder: Path, front: Front, baseline: Front, points: Sequence[FrontPoint]) -> list[Path]:
+    """Writes the front and points of it, in place of an earlier one.
+
+    Args:
+        folder: made where it is missing.
+        front: all points.
+        baseline: one circuit everywhere.
+        points: to write as assignments, cheapest first.
 
     Returns:
-        A row for each point: file, energy, degradation.
+        The assignments' files.
     """
     check_front_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("assignment*.json"):
-        old.unlink()
-    front.save(folder / FRONT)
-    wanted = min(count, len(front))
-    numbers = sorted({round(k * (len(front) - 1) / max(1, wanted - 1)) for k in range(wanted)})
-    rows = []
-    for position, number in enumerate(numbers):
-        point, path = front.points[number], folder / f"assignment{position}.json"
-        point.assignment.save(path)
-        rows.append({"file": str(path), "energy": point.energy, "degradation": point.degradation})
-    return rows
+    write_json(folder / FRONT, front.to_json())
+    write_json(folder / UNIFORM, baseline.to_json())
+    files = [folder / f"assignment{number}.json" for number in range(len(points))]
+    for path, point in zip(files, points, strict=True):
+        write_json(path, point.assignment.to_json())
+    for old in (*folder.glob("assignment*.json"), folder / MEASURED):
+        if old not in files:
+            old.unlink(missing_ok=True)
+    return files
+
+
+def write_measured(folder: Path, measured: Json) -> None:
+    """Writes the table of what was measured."""
+    write_json(folder / MEASURED, measured)

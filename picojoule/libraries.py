@@ -15,7 +15,8 @@ def generated_library(assignment: Assignment | None = None) -> Library:
         UserError: the assignment names a circuit that is neither there nor can be generated.
     """
     library = default_library()
-    missing = {choice.multiplier for choice in assignment.layers.values()} - set(library) if assignment else set()
+    choices = assignment.layers.values() if assignment else ()
+    missing = {name for choice in choices for name in choice.circuits} - set(library)
     return Library([*library.values(), *(_generated(name, library) for name in sorted(missing))])
 
 

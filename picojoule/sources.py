@@ -98,7 +98,7 @@ class Candidate:
 
 
 def open_program(candidate: Candidate, data: DataConfig | None) -> Program:
-    """The integer program: read, or made from the network without training (quantise, assign, correct, build).
+    """The integer program: read, or made from the network without training (quantise, assign, tune, build).
 
     Raises:
         UserError: options that do not go together; data or weights are missing.
@@ -118,7 +118,7 @@ def open_program(candidate: Candidate, data: DataConfig | None) -> Program:
     batches = calibration_batches(data, network, candidate.model)
     quantised = approx.quantise(network, batches)
     if candidate.assignment is not None:
-        approx.correct(quantised.assign(candidate.assignment, candidate.library), torch.cat(batches))
+        approx.tune(quantised.assign(candidate.assignment, candidate.library), torch.cat(batches))
     return build(quantised, candidate.model)
 
 

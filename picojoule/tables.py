@@ -1,5 +1,6 @@
 """Tables on standard output: what a command found, at a glance."""
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from approx import LayerKernel
+from approx import LayerKernel, LayerTrace
 from approx.kernels.calibrate import PathTime
 from deploy.energy import COMPONENTS, EnergyReport
 from deploy.targets.base import Artifact
+from noise_models import Tolerance
 from picojoule.report.numbers import energy as pj
 
 
@@ -86,13 +88,89 @@ def print_energy(report: EnergyReport, console: Console) -> None:
     console.print(f"\nsaved: multiplication {multiplication}, total {total} (1 sigma); {report.hardware.name}")
 
 
-def print_front(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Points of a front that were written."""
-    table = _table("", "assignment", "multiplication energy", "saved", "predicted loss increase")
+def trace_rows(traces: Mapping[str, LayerTrace]) -> list[dict[str, Any]]:
+    """One row a layer, for table and JSON."""
+    return [
+        {
+            "layer": name,
+            "macs": trace.macs,
+            "fan_in": trace.fan_in,
+            "channels": len(trace.weight),
+            "groups": trace.groups,
+            "accumulator_std": trace.accumulator_std,
+            "zero_codes": float(trace.code_histogram[trace.input_zero]),
+        }
+        for name, trace in traces.items()
+    ]
+
+
+def print_traces(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """What every layer sees."""
+    table = _table("", "layer", "MACs", "share", "fan-in", "channels", "accumulator std", "zero activations")
+    total = sum(row["macs"] for row in rows)
     for row in rows:
-        values = f"{row['energy']:.3f}", _percent(1 - row["energy"], 1), f"{row['degradation']:.2g}"
-        table.add_row(row["file"], *values)
+        work = f"{row['macs']:,}", _percent(row["macs"] / total, 1), str(row["fan_in"]), str(row["channels"])
+        table.add_row(row["layer"], *work, f"{row['accumulator_std']:.3g}", _percent(row["zero_codes"], 1))
     console.print(table)
+    console.print(f"together {total:,} MACs per image; std in real units before the bias; zeros include padding")
+
+
+def tolerance_rows(tolerance: Tolerance) -> list[dict[str, Any]]:
+    """One row a layer; None stands for any error."""
+    return [
+        {"layer": name, "relative": layer.level if math.isfinite(layer.level) else None}
+        for name, layer in tolerance.layers.items()
+    ]
+
+
+def print_tolerance(rows: Sequence[Mapping[str, Any]], method: str, console: Console) -> None:
+    """What every layer bears."""
+    table = _table("", f"layer ({method})", "std of the error it bears, % of its output's std")
+    for row in rows:
+        table.add_row(row["layer"], "any" if row["relative"] is None else f"{100 * row['relative']:.3g}")
+    console.print(table)
+
+
+def print_front(about: Mapping[str, Any], console: Console) -> None:
+    """Points of a front that were written, and what was measured of them."""
+    measured = "exact" in about
+    accuracy = ["accuracy", "loss against exact"] if measured else []
+    table = _table("", "choice", "multiplication saved", "energy", f"predicted {about['unit']}", *accuracy)
+    for row in (*about["written"], *about.get("uniform", ())):
+        name = row["file"] if "file" in row else f"{row['circuit']} everywhere"
+        values = [_percent(row["saved"], 1), f"{row['energy']:.4f}", f"{row['degradation']:.2g}"]
+        table.add_row(name, *values, *_measured(row) if measured else ())
+    console.print(table)
+    console.print(
+        "saved: share of exact circuits' multiplication energy; energy: what was minimised, relative to exact"
+    )
+    if measured:
+        seeds = f", {about['seeds']} choices of calibration images (mean ± std)" if about["seeds"] > 1 else ""
+        exact = _percent(about["exact"]["accuracy"])
+        console.print(f"bit-exact on {about['images']:,} validation images{seeds}, not retrained; exact 8 bit {exact}")
+    else:
+        console.print("the degradation is predicted; --measure N runs points bit-exactly")
+
+
+def _measured(row: Mapping[str, Any]) -> tuple[str, str]:
+    scatter, loss = row["accuracy_std"], f"{row['loss_pp']:+.2f}"
+    if scatter is None:
+        return _percent(row["accuracy"]), f"{loss} pp"
+    return f"{100 * row['accuracy']:.2f} ± {100 * scatter:.2f} %", f"{loss} ± {row['loss_pp_std']:.2f} pp"
+
+
+def print_retrained(values: Mapping[str, Any], console: Console) -> None:
+    """Accuracies before and after training with the bit-exact forward."""
+    table = _table("", "", f"top-1 on {values['validation_images']} validation images")
+    names = {"exact": "exact 8 bit", "before": "circuits, weights tuned", "after": "retrained"}
+    for key, name in names.items():
+        table.add_row(name, _percent(values[f"accuracy_{key}"]))
+    console.print(table)
+    if "test_images" in values:
+        exact, after = (_percent(values[f"test_accuracy_{key}"]) for key in ("exact", "after"))
+        console.print(f"on {values['test_images']} test images: exact 8 bit {exact}, retrained {after}")
+    console.print(f"checkpoint: {values['checkpoint']}", soft_wrap=True)
+    console.print(f"program: {values['program']}", soft_wrap=True)
 
 
 def artifact_values(artifact: Artifact) -> dict[str, Any]:

@@ -10,7 +10,7 @@ A loader yields images [N, C, H, W], or tuples that begin with them.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,7 @@ def select(
     loader: Iterable[Any],
     library: Mapping[str, Multiplier] | None = None,
     operands: Iterable[str] = ("sign-magnitude", "affine"),
+    limits: noise_models.Limits | None = None,
 ) -> noise_models.Front:
     """The whole energy/degradation front: one multiplier per layer at every point.
 
@@ -81,9 +82,13 @@ def select(
         loader: training images; a few batches are enough.
         library: circuits to choose from; absent: the generated ones.
         operands: how circuits may be used (`approx.Operands`).
+        limits: what every point keeps: number and area of circuits, pinned layers, energy, degradation.
 
     Returns:
         the front, without any training; its degradation is the predicted increase of the loss.
+
+    Raises:
+        ValueError: nothing keeps the limits; says the nearest that something does.
     """
     loader = list(islice(loader, CALIBRATION_BATCHES))
     network, images = as_network(model, loader), list(images_of(loader))
@@ -93,8 +98,9 @@ def select(
         noise_models.error_model("patch-channel"),
         noise_models.FisherDegradation(noise_models.measure_sensitivity(network, images)),
         [Operands(name) for name in operands],
+        tuned=True,
     )
-    return noise_models.knapsack(candidates)
+    return noise_models.SELECTORS["knapsack"](noise_models.Selection(candidates, limits or noise_models.Limits()))
 
 
 def approximate(
@@ -103,7 +109,7 @@ def approximate(
     loader: Iterable[Any],
     library: Mapping[str, Multiplier] | None = None,
 ) -> QuantisedNetwork:
-    """The network with these circuits, their mean error corrected for free; forward is bit-exact.
+    """The network with these circuits, its weights tuned for them; forward is bit-exact, the device's cost the same.
 
     Args:
         model: the user's network, or a quantised one (which is not changed).
@@ -117,7 +123,7 @@ def approximate(
     loader = list(islice(loader, CALIBRATION_BATCHES))
     network = copy.deepcopy(model) if isinstance(model, QuantisedNetwork) else quantise(model, loader)
     network.assign(assignment, library or generated_library(assignment))
-    return approx.correct(network, torch.cat(list(images_of(loader))))
+    return approx.tune(network, torch.cat(list(images_of(loader))))
 
 
 def retrain(
@@ -126,6 +132,7 @@ def retrain(
     recipe: approx.Recipe | None = None,
     teacher: nn.Module | None = None,
     half_window: int | None = None,
+    score: Callable[[nn.Module], float] | None = None,
 ) -> QuantisedNetwork:
     """Train with the bit-exact forward; in place, returned.
 
@@ -135,13 +142,16 @@ def retrain(
         recipe: how; absent: one epoch.
         teacher: distil from this network (the float model, say).
         half_window: absent: gradients straight through; 0..125: smoothed differences of the product tables.
+        score: of a network on validation images, higher is better, such as
+            `lambda network: approx.accuracy(network, validation)`; the best weights are kept. Absent: the last are.
 
     Raises:
-        ValueError: half_window is out of range.
+        ValueError: half_window or a label is out of range, the recipe needs a teacher or a score that is not there, or
+            the loss is not finite.
     """
     network.use_gradient(half_window)
     network.use(approx.Arithmetic.INTEGER)
-    for _ in approx.Trainer(network, recipe or approx.Recipe(), teacher).run(loader):
+    for _ in approx.Trainer(network, recipe or approx.Recipe(), teacher, score).run(loader):
         pass
     return network
 
@@ -187,7 +197,7 @@ def energy(
         ValueError: the assignment names a layer or circuit that does not exist; the model cannot be exported.
     """
     if isinstance(model, QuantisedNetwork):
-        workloads = workloads_of_program(build(model))
+        workloads = workloads_of_program(build(copy.deepcopy(model).assign(Assignment(), {})))
     elif input_shape is None:
         raise ValueError("energy of a float model needs input_shape, for instance (3, 32, 32)")
     else:

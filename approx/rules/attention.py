@@ -4,10 +4,10 @@ import torch
 from torch import fx
 
 from approx.layer_norm import LARGEST, QuantLayerNorm
-from approx.lowering import Lowering, Unsupported, arguments, batch_axis, module_path, shape, shown
+from approx.lowering import Lowering, Unsupported, arguments, batch_axis, shape, shown
 from approx.matmul import QuantMatmul
 from approx.move import QuantMove
-from approx.naming import layer_label
+from approx.naming import layer_label, part_label, product_label
 from approx.quantizer import Quantizer
 from approx.rules.layers import dense
 from approx.softmax import QuantSoftmax
@@ -23,20 +23,7 @@ def matmul(low: Lowering, node: fx.Node) -> None:
     if len(shape(x)) < 3 or shape(x)[:-2] != shape(w)[:-2]:
         raise Unsupported(f"it multiplies {shown(x)} by {shown(w)}, expected [..., P, K] by [..., K, O]")
     _refuse_images(x, w)
-    label = f"{module_path(node)}.{_role(low, node, x)}".lstrip(".")
-    return low.add(node, QuantMatmul(label, (low.source(x), low.source(w)), Quantizer()), [x, w])
-
-
-def _role(low: Lowering, node: fx.Node, x: fx.Node) -> str:
-    """Which product of an attention it is: "qk" comes before a softmax, "av" after it."""
-    if isinstance(low.operation(x), QuantSoftmax):
-        return "av"
-    after = node
-    while len(after.users) == 1:
-        after = next(iter(after.users))
-        if "softmax" in str(after.target):
-            return "qk"
-    return "matmul"
+    return low.add(node, QuantMatmul(product_label(node), (low.source(x), low.source(w)), Quantizer()), [x, w])
 
 
 def _refuse_images(*factors: fx.Node) -> None:
@@ -54,16 +41,15 @@ def scaled_dot_product_attention(low: Lowering, node: fx.Node) -> None:
     if any(list(shape(a[k])[:-2]) != leading for k in ("key", "value")):
         raise Unsupported("query, key and value have different leading axes")
     _refuse_images(*(a[k] for k in ("query", "key", "value")))
-    path = f"{module_path(node)}.".lstrip(".")
     query, key, value = (low.value(a[k]) for k in ("query", "key", "value"))
-    turned = low.put(QuantMove(f"{path}k_transposed", low.quantizer(key), lambda k: k.mT), key)
+    turned = low.put(QuantMove(part_label(node, "k_transposed"), low.quantizer(key), lambda k: k.mT), key)
     factor = size**-0.5 if a["scale"] is None else a["scale"]
     sources = low.quantizer(query), low.quantizer(turned)
-    scores = low.put(QuantMatmul(f"{path}qk", sources, Quantizer(), factor), query, turned)
+    scores = low.put(QuantMatmul(part_label(node, "qk"), sources, Quantizer(), factor), query, turned)
     mask = torch.ones(rows, columns).tril().bool() if a["is_causal"] else _mask(low, a["attn_mask"], len(shape(node)))
-    softmax = low.put(QuantSoftmax(f"{path}softmax", low.quantizer(scores), Quantizer(), mask), scores)
+    softmax = low.put(QuantSoftmax(part_label(node, "softmax"), low.quantizer(scores), Quantizer(), mask), scores)
     sources = low.quantizer(softmax), low.quantizer(value)
-    low.define(node, low.put(QuantMatmul(f"{path}av", sources, Quantizer()), softmax, value))
+    low.define(node, low.put(QuantMatmul(part_label(node, "av"), sources, Quantizer()), softmax, value))
 
 
 def _mask(low: Lowering, node: fx.Node | None, axes: int) -> torch.Tensor | None:

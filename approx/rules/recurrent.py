@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import fx
 
-from approx.lowering import Lowering, Unsupported, arguments, batch_axis, module_path, shape
+from approx.lowering import Lowering, Unsupported, arguments, batch_axis, shape
 from approx.move import QuantMove
+from approx.naming import module_path
 from approx.recurrent import Named, QuantGRU, QuantLSTM, QuantRecurrent
 from approx.rules.joining import join
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from noise_models.error_models.base import ErrorModel as ErrorModel
+from noise_models.error_models.monte_carlo import MonteCarlo as MonteCarlo
 from noise_models.error_models.patch_channel import PatchChannel as PatchChannel
 from noise_models.error_models.published import Published as Published
 from noise_models.error_models.sampled import Sampled as Sampled
@@ -11,7 +12,7 @@ from noise_models.error_models.sampled import sampled_errors as sampled_errors
 from noise_models.error_models.single import SingleDistribution as SingleDistribution
 
 ERROR_MODELS: Mapping[str, ErrorModel] = MappingProxyType(
-    {model.name: model for model in (SingleDistribution(), Published(), PatchChannel(), Sampled())}
+    {model.name: model for model in (SingleDistribution(), MonteCarlo(), Published(), PatchChannel(), Sampled())}
 )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from approx import LayerTrace, Operands
+from noise_models.error_models.coded_weights import CodedWeights, coded_weights
 from noise_models.prediction import FloatArray
 
 
@@ -54,27 +55,32 @@ class OperandStatistics:
     Attributes:
         groups: one entry per group.
         scale: float64 [C], real size of one integer unit of the output.
-        output_variance: float64 [C], variance over the patches of the exact integer output.
+        output_mean, output_variance: float64 [C], over the patches, of the exact integer output.
     """
 
     groups: tuple[GroupStatistics, ...]
     scale: FloatArray
+    output_mean: FloatArray
     output_variance: FloatArray
 
 
 @lru_cache(maxsize=1)
-def operand_statistics(trace: LayerTrace, operands: Operands) -> OperandStatistics:
-    """Statistics of a layer; the last one is remembered, so go through circuits inside layer and coding."""
-    values, scale, zero = trace.weight_values(operands)
-    share = np.rint(trace.weight_histograms(operands) * trace.fan_in).astype(np.float64) / trace.fan_in
-    per_group = len(values) // trace.groups
-    groups = []
-    for index, patches in enumerate(trace.patches):
-        channels = slice(index * per_group, (index + 1) * per_group)
-        groups.append(_group(patches, share[channels], zero[channels], operands, channels))
-    return OperandStatistics(
-        groups=tuple(groups), scale=trace.input_scale * scale, output_variance=exact_outputs(trace, operands).var(0)
+def operand_statistics(trace: LayerTrace, operands: Operands, bits: int) -> OperandStatistics:
+    """Statistics of a layer; the last one is remembered, so go through circuits inside layer and coding.
+
+    Args:
+        trace: of the layer.
+        operands: weight coding.
+        bits: of the circuit's weight operand.
+    """
+    weights = coded_weights(trace, operands, bits)
+    per_group = len(weights.rows) // trace.groups
+    groups = tuple(
+        _group(patches, weights, slice(index * per_group, (index + 1) * per_group))
+        for index, patches in enumerate(trace.patches)
     )
+    outputs = exact_outputs(trace, weights)
+    return OperandStatistics(groups, weights.scale, outputs.mean(0), outputs.var(0))
 
 
 def product(left: FloatArray, right: FloatArray) -> FloatArray:
@@ -82,22 +88,15 @@ def product(left: FloatArray, right: FloatArray) -> FloatArray:
     return (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
 
 
-def exact_outputs(trace: LayerTrace, operands: Operands) -> FloatArray:
+def exact_outputs(trace: LayerTrace, weights: CodedWeights) -> FloatArray:
     """Exact integer outputs of the patches, float64 [S, C], zero points taken off."""
-    values, _, zero = trace.weight_values(operands)
-    weights = (values - zero[:, None]).astype(np.float64).reshape(trace.groups, -1, trace.fan_in)
-    outputs = (trace.patches.astype(np.float64) - trace.input_zero) @ weights.transpose(0, 2, 1)  # [G, S, C / G]
+    centred = weights.centred.reshape(trace.groups, -1, trace.fan_in)
+    outputs = (trace.patches.astype(np.float64) - trace.input_zero) @ centred.transpose(0, 2, 1)  # [G, S, C / G]
     return outputs.transpose(1, 0, 2).reshape(outputs.shape[1], -1)
 
 
-def _group(
-    patches: npt.NDArray[np.uint8],
-    share: FloatArray,
-    zero: npt.NDArray[np.int64],
-    operands: Operands,
-    channels: slice,
-) -> GroupStatistics:
-    count, fan_in = patches.shape
+def _group(patches: npt.NDArray[np.uint8], weights: CodedWeights, channels: slice) -> GroupStatistics:
+    (count, fan_in), share = patches.shape, weights.share[channels]
     cells = np.arange(count).repeat(fan_in) * 256 + patches.reshape(-1)
     histogram = np.bincount(cells, minlength=count * 256).reshape(count, 256) / fan_in
     codes, rows = np.flatnonzero(histogram.any(0)), np.flatnonzero(share.any(0))
@@ -109,5 +108,5 @@ def _group(
         code_mean=histogram.mean(0),
         code_second=product(histogram.T, histogram) / count,
         weight_share=share[:, rows],
-        weights=(rows + operands.lowest).astype(np.float64) - zero[:, None].astype(np.float64),
+        weights=rows + weights.first[channels, None],
     )

@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from approx import LayerTrace, Operands
+from noise_models.error_models.coded_weights import coded_weights
 from noise_models.prediction import FloatArray
 
 
@@ -16,7 +17,7 @@ class PooledStatistics:
     Attributes:
         patch_histograms: P, float64 [G * S, 256]; patches of all groups.
         weight_share: q, float64 [n_w].
-        scale: float64 [C], real size of one integer unit of the output.
+        scale: float64 [C], real size of one integer unit of the output; [1] of a product of two activations.
     """
 
     patch_histograms: FloatArray
@@ -25,10 +26,11 @@ class PooledStatistics:
 
 
 @lru_cache(maxsize=1)
-def pooled_statistics(trace: LayerTrace, operands: Operands) -> PooledStatistics:
-    """Statistics of a layer; the last one is remembered, so go through circuits inside layer and coding."""
+def pooled_statistics(trace: LayerTrace, operands: Operands, bits: int) -> PooledStatistics:
+    """Statistics of a layer for circuits with so many bits on the weight's side; the last one is remembered."""
+    weights = coded_weights(trace, operands, bits)
     return PooledStatistics(
         patch_histograms=trace.patch_histograms.reshape(-1, 256).astype(np.float64),
-        weight_share=trace.weight_histograms(operands).astype(np.float64).mean(0),
-        scale=trace.input_scale * trace.weight_values(operands)[1],
+        weight_share=weights.share.mean(0),
+        scale=weights.scale[: trace.channels],
     )

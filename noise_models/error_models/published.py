@@ -30,7 +30,7 @@ class Published(ErrorModel):
 
     def predict(self, trace: LayerTrace, operands: Operands, table: LayerTable) -> ErrorPrediction:
         check_table(trace, operands, table)
-        pooled, n = pooled_statistics(trace, operands), trace.fan_in
+        pooled, n = pooled_statistics(trace, operands, table.weight_bits), trace.fan_in
         error = table.error().astype(np.float64)
         by_code = pooled.weight_share @ error  # [256]
         means = pooled.patch_histograms @ by_code  # mu_k, [G * S]

@@ -24,7 +24,7 @@ class SingleDistribution(ErrorModel):
 
     def predict(self, trace: LayerTrace, operands: Operands, table: LayerTable) -> ErrorPrediction:
         check_table(trace, operands, table)
-        pooled, n = pooled_statistics(trace, operands), trace.fan_in
+        pooled, n = pooled_statistics(trace, operands, table.weight_bits), trace.fan_in
         p, q = pooled.patch_histograms.mean(0), pooled.weight_share
         error = table.error().astype(np.float64)
         mean = q @ error @ p

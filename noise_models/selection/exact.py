@@ -31,7 +31,7 @@ def cheapest_exactly(candidates: Candidates, degradation: float) -> FrontPoint:
     if degradation < front.points[-1].degradation:
         raise infeasible("degradation", degradation, front.points[-1].degradation)
     rows = [_Row(name, row, "energy", "degradation") for name, row in choosable(candidates).items()]
-    return _solve(rows, degradation, front.cheapest(degradation).energy)
+    return _solve(rows, degradation, front.cheapest(degradation))
 
 
 def best_exactly(candidates: Candidates, energy: float) -> FrontPoint:
@@ -44,7 +44,7 @@ def best_exactly(candidates: Candidates, energy: float) -> FrontPoint:
     if energy < front.points[0].energy:
         raise infeasible("energy", energy, front.points[0].energy)
     rows = [_Row(name, row, "degradation", "energy") for name, row in choosable(candidates).items()]
-    return _solve(rows, energy, front.best(energy).degradation)
+    return _solve(rows, energy, front.best(energy))
 
 
 def refined(front: Front, candidates: Candidates, points: int) -> Front:
@@ -64,11 +64,12 @@ class _Row:
     """Candidates of one layer, cheapest in the constraint first.
 
     Attributes:
+        aim, within: names of what is minimised and what is constrained.
         objective, constraint: float64 [M].
     """
 
     def __init__(self, name: str, row: list[Candidate], objective: str, constraint: str) -> None:
-        self.name = name
+        self.name, self.aim, self.within = name, objective, constraint
         self.candidates = sorted(row, key=lambda c: getattr(c, constraint))
         self.objective, self.constraint = (
             np.array([getattr(c, key) for c in self.candidates], dtype=np.float64) for key in (objective, constraint)
@@ -105,21 +106,30 @@ def _relax(rows: list[_Row]) -> _Relaxed:
     return _Relaxed(constraint, objective)
 
 
-def _solve(rows: list[_Row], budget: float, known: float) -> FrontPoint:
-    """Least objective with the constraint within the budget; `known` is the objective of a choice that does."""
-    budget += _ROUNDING * abs(budget)
-    limit = known + _ROUNDING * max(abs(known), np.finfo(float).tiny)
+def _solve(rows: list[_Row], budget: float, known: FrontPoint) -> FrontPoint:
+    """Least objective with the constraint within the budget; `known` is a choice that is within."""
+    room = budget + _ROUNDING * abs(budget)
+    limit = getattr(known, rows[0].aim) + _ROUNDING * max(abs(getattr(known, rows[0].aim)), np.finfo(float).tiny)
     constraint, objective = np.zeros(1), np.zeros(1)
     trail: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
     for depth, row in enumerate(rows):
         spent = np.add.outer(constraint, row.constraint).ravel()
         reached = np.add.outer(objective, row.objective).ravel()
         rest = _relax(rows[depth + 1 :])
-        alive = np.flatnonzero((spent <= budget) & (reached + rest.least(budget - spent) <= limit))
+        alive = np.flatnonzero((spent <= room) & (reached + rest.least(room - spent) <= limit))
         alive = alive[_pareto(spent[alive], reached[alive])]
         trail.append((alive // len(row.candidates), alive % len(row.candidates)))
         constraint, objective = spent[alive], reached[alive]
-    state = int(np.argmin(objective))
+    for state in np.argsort(objective):
+        point = _point(rows, trail, int(state))
+        if getattr(point, rows[0].within) <= budget:  # rounding lets others through
+            return min(point, known, key=lambda p: getattr(p, rows[0].aim))
+    return known
+
+
+def _point(
+    rows: list[_Row], trail: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]], state: int
+) -> FrontPoint:
     chosen: dict[str, Candidate] = {}
     for row, (parents, picks) in zip(reversed(rows), reversed(trail), strict=True):
         chosen[row.name] = row.candidates[picks[state]]

@@ -7,7 +7,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,15 @@ class FrontPoint:
         energy: of all layers, in units of the candidates' cost.
         degradation: predicted, of all layers.
         assignment: the choice.
+        bits: of the activations a layer reads, where they are not 8 (`noise_models.joint`).
+        kept: share of the channels that pruning leaves to a layer's group, where it is not 1.
     """
 
     energy: float
     degradation: float
     assignment: Assignment
+    bits: Mapping[str, int] = field(default_factory=dict)
+    kept: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, chosen: Mapping[str, Candidate]) -> "FrontPoint":
@@ -39,7 +43,19 @@ class FrontPoint:
             energy=math.fsum(c.energy for c in chosen.values()),
             degradation=math.fsum(c.degradation for c in chosen.values()),
             assignment=Assignment({name: candidate.choice for name, candidate in chosen.items()}),
+            bits={name: c.bits for name, c in chosen.items() if c.bits != 8},
+            kept={name: c.kept for name, c in chosen.items() if c.kept != 1.0},
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object; bits and kept are in it where there are any."""
+        joint = {name: dict(part) for name, part in (("bits", self.bits), ("kept", self.kept)) if part}
+        return {
+            "energy": self.energy,
+            "degradation": self.degradation,
+            "assignment": self.assignment.to_json(),
+            **joint,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +115,7 @@ class Front:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of the file."""
-        points = [
-            {"energy": p.energy, "degradation": p.degradation, "assignment": p.assignment.to_json()}
-            for p in self.points
-        ]
-        return {"version": VERSION, "method": self.method, "points": points}
+        return {"version": VERSION, "method": self.method, "points": [point.to_json() for point in self.points]}
 
     def save(self, path: Path | str) -> None:
         """Write the JSON file."""
@@ -134,15 +146,30 @@ class Front:
         return cls.from_json(read_document(path), str(path))
 
 
-def infeasible(what: str, budget: float, least: float) -> ValueError:
+def infeasible(what: str, budget: float, least: float, among: str = "choice") -> ValueError:
     """The error for a budget that nothing keeps."""
-    return ValueError(f"no choice keeps {what} <= {budget:g}; the least possible is {least:g}, allow at least that")
+    return ValueError(
+        f"no {among} keeps {what} <= {budget:g}; the least possible is {rounded_up(least)}, allow at least that"
+    )
+
+
+def rounded_up(value: float) -> str:
+    """Six digits that, read back as a budget, allow the value."""
+    text = f"{value:.6g}"
+    return text if float(text) >= value else f"{value + 10.0 ** (math.floor(math.log10(abs(value))) - 5):.6g}"
 
 
 def _point(entry: Any, where: str) -> FrontPoint:
-    if not isinstance(entry, dict) or set(entry) != {"energy", "degradation", "assignment"}:
+    keys = {"energy", "degradation", "assignment"}
+    if not isinstance(entry, dict) or not keys <= set(entry) <= {*keys, "bits", "kept"}:
         raise ValueError(f"{where}: expected the keys energy, degradation, assignment, got {entry!r}")
     for key in ("energy", "degradation"):
         if isinstance(entry[key], bool) or not isinstance(entry[key], int | float) or not math.isfinite(entry[key]):
             raise ValueError(f"{where}: {key} must be a finite number, got {entry[key]!r}")
-    return FrontPoint(entry["energy"], entry["degradation"], Assignment.from_json(entry["assignment"], where))
+    assignment = Assignment.from_json(entry["assignment"], where)
+    bits, kept = entry.get("bits", {}), entry.get("kept", {})
+    if not isinstance(bits, dict) or not all(isinstance(b, int) and 2 <= b <= 8 for b in bits.values()):
+        raise ValueError(f"{where}: bits must be an object of layer -> 2..8, got {bits!r}")
+    if not isinstance(kept, dict) or not all(isinstance(k, int | float) and 0 < k <= 1 for k in kept.values()):
+        raise ValueError(f"{where}: kept must be an object of layer -> share above 0 and at most 1, got {kept!r}")
+    return FrontPoint(entry["energy"], entry["degradation"], assignment, bits, kept)

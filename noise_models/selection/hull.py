@@ -6,19 +6,32 @@ from itertools import accumulate, pairwise
 from noise_models.candidates import Candidate, Candidates, undominated
 
 
-def choosable(candidates: Candidates) -> dict[str, list[Candidate]]:
+def choosable(candidates: Candidates, per_circuit: bool = False) -> dict[str, list[Candidate]]:
     """The undominated candidates of each layer with finite degradation, cheapest first.
+
+    Args:
+        candidates: by layer name.
+        per_circuit: undominated among those of the same circuit only, for when it matters which circuits are used.
 
     Raises:
         ValueError: there are no layers, or one has no such candidate.
     """
     if not candidates:
         raise ValueError("there are no layers to choose for")
-    kept = {name: undominated([c for c in row if c.degradation < float("inf")]) for name, row in candidates.items()}
+    finite = {name: [c for c in row if c.degradation < float("inf")] for name, row in candidates.items()}
+    kept = {name: _undominated_per_circuit(r) if per_circuit else undominated(r) for name, r in finite.items()}
     empty = [name for name, row in kept.items() if not row]
     if empty:
         raise ValueError(f"layers {empty} have no candidate of finite degradation; add an exact circuit to the library")
     return kept
+
+
+def _undominated_per_circuit(row: list[Candidate]) -> list[Candidate]:
+    groups: dict[str, list[Candidate]] = {}
+    for candidate in row:
+        groups.setdefault(candidate.choice.multiplier, []).append(candidate)
+    kept = [candidate for group in groups.values() for candidate in undominated(group)]
+    return sorted(kept, key=lambda c: (c.energy, c.degradation))
 
 
 def lower_hull(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -9,7 +9,9 @@ Source: Sinha and Zoltners, "The multiple-choice knapsack problem", Operations R
 papers/approximate_networks.md §8. `exact.py` gives the points between the vertices.
 """
 
-from noise_models.candidates import Candidate, Candidates
+from collections.abc import Iterator, Mapping, Sequence
+
+from noise_models.candidates import Candidates, Option
 from noise_models.selection.front import Front, FrontPoint
 from noise_models.selection.hull import choosable, lower_hull, slopes
 
@@ -25,20 +27,28 @@ def knapsack(candidates: Candidates) -> Front:
     Raises:
         ValueError: there are no layers, or one has no candidate of finite degradation.
     """
-    hulls = {name: _hull(row) for name, row in choosable(candidates).items()}
-    exchanges: list[tuple[float, str, Candidate]] = []  # degradation per energy saved, layer, to
+    return Front.of("knapsack", map(FrontPoint.of, vertices(choosable(candidates))))
+
+
+def vertices(rows: Mapping[str, Sequence[Option]]) -> Iterator[dict[str, Option]]:
+    """The choice at every vertex of the convex front, least degradation first.
+
+    Args:
+        rows: undominated options, cheapest first, by layer or by group of layers.
+    """
+    hulls = {name: _hull(row) for name, row in rows.items()}
+    exchanges: list[tuple[float, str, Option]] = []  # degradation per energy saved, layer, to
     for name, hull in hulls.items():
         prices = slopes([(c.energy, c.degradation) for c in hull])
         steps = [(price, name, cheaper) for price, cheaper in zip(prices, hull, strict=False)]
         exchanges += reversed(steps)
     exchanges.sort(key=lambda exchange: exchange[0])  # stable, so the exchanges of a layer stay in order
     chosen = {name: hull[-1] for name, hull in hulls.items()}
-    points = [FrontPoint.of(chosen)]
+    yield dict(chosen)
     for _, name, cheaper in exchanges:
         chosen[name] = cheaper
-        points.append(FrontPoint.of(chosen))
-    return Front.of("knapsack", points)
+        yield dict(chosen)
 
 
-def _hull(row: list[Candidate]) -> list[Candidate]:
+def _hull(row: Sequence[Option]) -> list[Option]:
     return [row[i] for i in lower_hull([(c.energy, c.degradation) for c in row])]

@@ -17,6 +17,10 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 OperandMode = Literal["sign-magnitude", "sign-magnitude-9", "affine", "signed"]
+AgnPreset = Literal[
+    "short", "lenet5", "resnet8", "resnet14", "resnet20", "resnet32", "vgg11", "vgg13", "vgg16", "vgg19", "alexnet",
+    "mobilenet_v2", "qos-resnet8", "qos-resnet14", "qos-resnet20", "qos-resnet32", "qos-cifar100",
+]  # fmt: skip
 
 
 class Section(BaseModel):
@@ -69,6 +73,9 @@ class DataConfig(Section):
         validation_images: images held out of the training set; absent: the data set's own default.
         test_images: only the first ones, for a quick look; absent: all.
         split_seed: fixes which; the same split is used by every stage.
+        validation_magnitude: strength, 0..30, of a fixed random distortion (RandAugment, two operations) of the
+            validation images; 0: none. For weights that were trained on the validation images, which say little then:
+            choose it so that the network is as accurate on them as it is known to be on unseen images.
         calibration_images: training images that observers, patch histograms and sensitivities see.
         augment: random flip and shifted crop of training images, where the data set has them.
         options: keyword arguments of a "package.module:factory".
@@ -82,6 +89,7 @@ class DataConfig(Section):
     validation_images: Count | None = None
     test_images: Count | None = None
     split_seed: CountOrZero = 0
+    validation_magnitude: Annotated[int, Field(ge=0, le=30)] = 0
     calibration_images: Count = 512
     augment: bool = True
     options: dict[str, Option] = {}
@@ -140,26 +148,33 @@ class ToleranceConfig(Section):
     """[tolerance]: how much error each layer bears.
 
     Attributes:
-        method: "agn" learns noise per layer (Trommer, ICCAD 2022); "fisher" takes one gradient pass.
+        method: "agn" learns noise per layer (Trommer, ICCAD 2022); "agn-energy" does too, rewarded by the energy of the
+            circuits that [select] allows; "fisher" takes one gradient pass.
+        preset: hyper-parameters of the AGN search: "short" (3 epochs), or those published for a network; "qos-" are of
+            its successor QoS-Nets. The keys below change single ones.
         lambda_: weight of the noise reward in the AGN loss; written `lambda`.
         sigma_init, sigma_max: start and cap of the relative noise.
         epochs, learning_rate, momentum: AGN search.
+        decay_every: epochs after which its learning rate is divided by ten; 0: never.
         images: training images of the gradient pass.
     """
 
-    method: Literal["agn", "fisher"] = "fisher"
-    lambda_: NonNegative = Field(default=0.2, alias="lambda")
-    sigma_init: Positive = 0.05
-    sigma_max: Positive = 0.5
-    epochs: Count = 3
-    learning_rate: Positive = 1e-2
-    momentum: Momentum = 0.9
+    method: Literal["agn", "agn-energy", "fisher"] = "fisher"
+    preset: AgnPreset = "short"
+    lambda_: NonNegative | None = Field(default=None, alias="lambda")
+    sigma_init: Positive | None = None
+    sigma_max: Positive | None = None
+    epochs: Count | None = None
+    learning_rate: Positive | None = None
+    momentum: Momentum | None = None
+    decay_every: CountOrZero | None = None
     images: Count = 1024
 
     @model_validator(mode="after")
     def _start_below_cap(self) -> Self:
-        if self.sigma_init > self.sigma_max:
-            raise ValueError(f"sigma_init {self.sigma_init:g} is above sigma_max {self.sigma_max:g}")
+        cap = 0.5 if self.sigma_max is None else self.sigma_max  # no preset's is above it
+        if self.sigma_init is not None and self.sigma_init > cap:
+            raise ValueError(f"sigma_init {self.sigma_init:g} is above sigma_max {cap:g}")
         return self
 
 
@@ -171,10 +186,17 @@ class SelectConfig(Section):
             an EvoApprox folder or a saved library.
         circuits: names or patterns ("mul8u_*") of the circuits allowed; empty: all.
         operands: how a circuit may be used.
-        method: "knapsack" gives the whole front; "greedy" is the published matching.
+        circuits_at_most: distinct circuits that one choice may use, pinned ones included; absent: any number.
+        area_um2: area that the distinct circuits of one choice may take together, one of each; absent: any.
+        pins: table of layer name or pattern -> circuit that it takes, in whatever coding and operand order is best.
+        method: "knapsack" gives the whole front; "greedy" is the published matching, "uniform" one circuit for all
+            layers, "nsga2" the evolutionary search.
+        evaluations: choices that "nsga2" looks at.
         error_model: name of an error model.
         cost: "hardware" charges multiplication and what the weight coding adds on [energy] hardware; "multiplication"
             the multiplication alone, as papers do.
+        tune: integer weights are moved to where their circuits err less (no labels, no gradients), and circuits chosen
+            for such weights; false: only gain and bias of each channel are corrected.
         patches: sampled receptive fields per layer.
         max_loss: budget: accuracy that may be lost against 8-bit exact on validation images, percentage points,
             before any retraining.
@@ -187,9 +209,14 @@ class SelectConfig(Section):
     library: str = "default"
     circuits: tuple[str, ...] = ()
     operands: Annotated[tuple[OperandMode, ...], Field(min_length=1)] = ("sign-magnitude", "affine")
-    method: Literal["knapsack", "greedy"] = "knapsack"
-    error_model: Literal["single", "published", "patch-channel", "sampled"] = "patch-channel"
+    circuits_at_most: Count | None = None
+    area_um2: Positive | None = None
+    pins: dict[str, str] = {}
+    method: Literal["knapsack", "greedy", "uniform", "nsga2"] = "knapsack"
+    evaluations: Count = 2000
+    error_model: Literal["single", "monte-carlo", "published", "patch-channel", "sampled"] = "patch-channel"
     cost: Literal["hardware", "multiplication"] = "hardware"
+    tune: bool = True
     patches: Count = 512
     max_loss: NonNegative | None = None
     max_degradation: NonNegative | None = None
@@ -213,20 +240,44 @@ class RetrainConfig(Section):
 
     Attributes:
         epochs, learning_rate, momentum, weight_decay: of SGD with a cosine learning rate.
+        warmup_steps: first steps, over which the learning rate also rises linearly.
         temperature, distillation: softness of the floating-point teacher's outputs, and their weight in [0, 1].
         gradient_clip: largest norm of the gradient.
         half_window: absent: straight-through gradients; 0..125: smoothed differences of the product tables, averaged
             over so many entries on either side (published: 1..64).
+        ema: decay of the running average of the weights that is kept instead of the last ones; absent: none.
+        mixup: distil on mixed pairs of images; needs distillation = 1.
+        cutout: side in pixels of a black square in every training image; 0: none.
+        validation: which weights are kept; absent: the last; otherwise those best on the validation images (those
+            before the first step among them): "accuracy", or "divergence" from the floating-point network, which still
+            says something where that was trained on the validation images, as published weights are.
+        validate_every: steps between validations, beside one after every epoch.
+        patience: validations without a new best after which training ends; absent: never before its time.
     """
 
     epochs: Count = 1
     learning_rate: Positive = 1e-3
     momentum: Momentum = 0.9
     weight_decay: NonNegative = 0.0
+    warmup_steps: CountOrZero = 0
     temperature: Positive = 4.0
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
     gradient_clip: Positive = 3.0
     half_window: Annotated[int, Field(ge=0, le=125)] | None = None
+    ema: Momentum | None = None
+    mixup: bool = False
+    cutout: CountOrZero = 0
+    validation: Literal["accuracy", "divergence"] | None = None
+    validate_every: Count | None = None
+    patience: Count | None = None
+
+    @model_validator(mode="after")
+    def _keys_go_together(self) -> Self:
+        if self.mixup and self.distillation != 1:
+            raise ValueError(f"mixup needs distillation = 1 (mixed images have no label), got {self.distillation:g}")
+        if self.validation is None and (self.patience or self.validate_every):
+            raise ValueError('patience and validate_every need validation = "accuracy" or "divergence"')
+        return self
 
 
 class DeployConfig(Section):

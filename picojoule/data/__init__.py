@@ -1,6 +1,6 @@
 """Images by name, held in memory, with one fixed split into training, validation and test."""
 
-from picojoule.data.augment import flip_and_crop
+from picojoule.data.augment import cut_out_after, flip_and_crop
 from picojoule.data.images import Images, Normalisation
 from picojoule.data.loader import Loader
 from picojoule.data.registry import data_folders, data_names, data_root, load_data, register_data
@@ -11,6 +11,7 @@ __all__ = [
     "Images",
     "Loader",
     "Normalisation",
+    "cut_out_after",
     "data_folders",
     "data_names",
     "data_root",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from picojoule.config import DataConfig
 from picojoule.data.digits import load_digits
+from picojoule.data.distortion import distorted
 from picojoule.data.splits import DataSplits
 from picojoule.data.vision import load_cifar10, load_mnist
 from picojoule.errors import did_you_mean
@@ -67,4 +68,5 @@ def load_data(config: DataConfig) -> DataSplits:
     else:
         hint = did_you_mean(config.name, _FACTORIES)
         raise ValueError(f"unknown data set {config.name!r}{hint} (or package.module:factory)")
-    return replace(splits, test=splits.test.take(slice(config.test_images)))
+    validation = distorted(splits.validation, config.validation_magnitude, config.split_seed)
+    return replace(splits, validation=validation, test=splits.test.take(slice(config.test_images)))

@@ -1,9 +1,9 @@
 """What every stage of a run works with: configuration, run folder, data; and resumable training."""
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from approx import Recipe, Trainer
 from multipliers import Library
 from picojoule.config import RunConfig
-from picojoule.data import DataSplits, Loader
+from picojoule.data import DataSplits, Loader, cut_out_after
 from picojoule.files import Json
 from picojoule.progress import progress
 from picojoule.run_folder import RunFolder
@@ -28,6 +28,7 @@ SHARED_CODE = (
     "picojoule.pipeline.lab",
     "picojoule.pipeline.networks",
 )
+CHECKPOINT_SECONDS = 60.0
 Action = Callable[[StageContext], Mapping[str, Json] | None]
 
 
@@ -90,24 +91,42 @@ class Lab:
         data = self.config.data
         return self.splits.calibration_batches(count, data.evaluation_batch_size, seed=data.split_seed)
 
-    def training(self) -> Loader:
-        """Shuffled, augmented training batches."""
-        data = self.config.data
-        return self.splits.train_loader(data.batch_size, seed=self.config.seed, augment=data.augment)
+    def training(self, cutout: int = 0) -> Loader:
+        """Shuffled, augmented training batches; with a black square of side `cutout` in every image."""
+        data, augment = self.config.data, self.splits.augment if self.config.data.augment else None
+        splits = replace(self.splits, augment=cut_out_after(augment, cutout) if cutout else augment)
+        return splits.train_loader(data.batch_size, seed=self.config.seed)
 
     def train(
         self, context: StageContext, module: nn.Module, recipe: Recipe, teacher: nn.Module | None = None
     ) -> Sequence[float]:
         """Trains a module in place, going on from the stage's checkpoint; returns the loss of every epoch."""
-        loader, trainer = self.training(), Trainer(module, recipe, teacher)
-        state = TrainingState(context.checkpoints, module, trainer.optimiser)
-        trainer.epoch = state.load()
-        earlier: Any = state.extra.get("losses", [])
-        losses = [float(loss) for loss in earlier]
+        return self.finish(context, Trainer(module, recipe, teacher), self.training()).losses
+
+    def finish(self, context: StageContext, trainer: Trainer, loader: Loader) -> Trainer:
+        """Runs a training to its end, from the stage's checkpoint on.
+
+        It is saved after every epoch, and within long epochs every `CHECKPOINT_SECONDS`.
+        """
+        state, epochs = TrainingState(context.checkpoints, {"trainer": trainer}), trainer.recipe.epochs
+        state.load()
         loader.set_epoch(trainer.epoch)
-        with progress(context.name, (recipe.epochs - trainer.epoch) * len(loader)) as step:
-            for loss in trainer.run(loader, lambda done, total, value: step(f"loss {value:.3f}")):
-                losses.append(loss)
-                state.save(trainer.epoch, losses=losses)
-                context.log("epoch", epoch=trainer.epoch, loss=loss)
-        return losses
+        saved = time.monotonic()
+
+        def save() -> None:
+            nonlocal saved
+            state.save(trainer.epoch)
+            saved = time.monotonic()
+
+        with progress(context.name, epochs * len(loader) - trainer.updates) as step:
+
+            def report(done: int, total: int, loss: float) -> None:
+                step(f"loss {loss:.3f}")
+                if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                    save()
+
+            for loss in trainer.run(loader, report):
+                save()
+                scores: dict[str, Json] = {"score": trainer.best.scores[-1][1]} if trainer.best else {}
+                context.log("epoch", epoch=trainer.epoch, loss=loss, **scores)
+        return trainer

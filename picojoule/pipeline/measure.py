@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from approx import accuracy, correct, layer_moments
+from approx import accuracy
 from deploy.build import build
 from deploy.interpreter import run
 from deploy.program import Program
@@ -16,6 +16,7 @@ from picojoule.files import Json
 from picojoule.pipeline.deploy import PROGRAM
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import load_network, load_quantised
+from picojoule.pipeline.select import point_networks
 from picojoule.progress import track
 from picojoule.stages import StageContext, StageResult
 
@@ -57,11 +58,8 @@ def measure(lab: Lab, done: Done) -> StageResult:
 
 
 def _points(lab: Lab, done: Done) -> Iterator[Program]:
-    """Programs of the front's points that selection measured on validation images, corrected, not retrained."""
-    images = torch.cat(lab.batches(lab.config.data.calibration_images))
-    wanted = layer_moments(load_quantised(lab, done.quantised), images)
-    for name in sorted(name for name in done.selected.outputs if name.startswith("point")):
-        yield build(correct(load_quantised(lab, done.quantised, done.selected.path(name)), images, wanted))
+    """Programs of the front's points that selection measured on validation images, not retrained."""
+    return map(build, point_networks(lab, done.selected))
 
 
 def executor(program: Program) -> Callable[[Tensor], Tensor]:

@@ -24,7 +24,11 @@ def fresh(lab: Lab) -> nn.Module:
 
 
 def save_network(
-    context: StageContext, model: nn.Module, step: tuple[str, dict[str, Json]], before: StageResult | None = None
+    context: StageContext,
+    model: nn.Module,
+    step: tuple[str, dict[str, Json]],
+    before: Path | None = None,
+    file: str = WEIGHTS,
 ) -> None:
     """Saves a stage's network with its history.
 
@@ -32,22 +36,22 @@ def save_network(
         context: of the stage.
         model: the network.
         step: what the stage did: name and parameters of the transformation.
-        before: the stage whose network it started from.
+        before: checkpoint of the network it started from.
+        file: name of the checkpoint.
     """
-    history = History() if before is None else load_state(before.path(WEIGHTS))[1]
-    save_checkpoint(model, history.add(*step, model), context.outputs / WEIGHTS)
+    history = History() if before is None else load_state(before)[1]
+    save_checkpoint(model, history.add(*step, model), context.outputs / file)
 
 
-def load_network(lab: Lab, stage: StageResult) -> nn.Module:
-    """The network a stage left, in evaluation mode; a quantised one in INTEGER arithmetic with its circuits."""
-    model, _ = load_checkpoint(fresh(lab), stage.path(WEIGHTS), _transformations(lab))
+def load_network(lab: Lab, stage: StageResult, file: str = WEIGHTS) -> nn.Module:
+    """A network a stage left, in evaluation mode; a quantised one in INTEGER arithmetic with its circuits."""
+    model, _ = load_checkpoint(fresh(lab), stage.path(file), _transformations(lab))
     return model.use(Arithmetic.INTEGER) if isinstance(model, QuantisedNetwork) else model.eval()
 
 
-def load_quantised(lab: Lab, stage: StageResult, assignment: Path | None = None) -> QuantisedNetwork:
-    """The quantised network a stage left, with the circuits of an assignment file where one is given."""
-    network = cast(QuantisedNetwork, load_network(lab, stage))
-    return network if assignment is None else network.assign(Assignment.load(assignment), lab.library)
+def load_quantised(lab: Lab, stage: StageResult, file: str = WEIGHTS) -> QuantisedNetwork:
+    """A quantised network a stage left."""
+    return cast(QuantisedNetwork, load_network(lab, stage, file))
 
 
 def _transformations(lab: Lab) -> dict[str, Any]:
@@ -64,4 +68,5 @@ def _transformations(lab: Lab) -> dict[str, Any]:
         "prune": prune,
         "quantise": lambda model, parameters: capture(model, lab.example),
         "approximate": approximate,
+        "retrain": lambda model, parameters: model,
     }

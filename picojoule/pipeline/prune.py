@@ -12,7 +12,7 @@ from approx import Recipe
 from picojoule.data import Loader
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import load_network, save_network
+from picojoule.pipeline.networks import WEIGHTS, load_network, save_network
 from picojoule.stages import StageContext, StageResult
 
 DISTILLATION = 0.5
@@ -53,7 +53,7 @@ def prune(lab: Lab, prepared: StageResult) -> StageResult:
             losses = list(lab.train(context, result.model, recipe, original))
         result.plan.save(context.outputs / PLAN)
         step = {"plan": json.loads(result.plan.to_json()), **config.model_dump(mode="json")}
-        save_network(context, result.model, ("prune", step), prepared)
+        save_network(context, result.model, ("prune", step), prepared.path(WEIGHTS))
         return {**_summary(result), "criterion": config.criterion, "losses": losses}
 
     return lab.stage("prune", action, {"prune": config.model_dump(mode="json")}, {"prepare": prepared}, ())

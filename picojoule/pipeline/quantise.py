@@ -8,7 +8,7 @@ from approx import Recipe, accuracy, capture
 from picojoule.data import Loader
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import load_network, save_network
+from picojoule.pipeline.networks import WEIGHTS, load_network, save_network
 from picojoule.stages import StageContext, StageResult
 
 
@@ -26,7 +26,7 @@ def quantise(lab: Lab, floating: StageResult) -> StageResult:
             recipe = Recipe(config.fine_tune_epochs, config.learning_rate)
             losses = list(lab.train(context, network, recipe, model))
         validation = Loader(lab.splits.validation, data.evaluation_batch_size)
-        save_network(context, network, ("quantise", config.model_dump(mode="json")), floating)
+        save_network(context, network, ("quantise", config.model_dump(mode="json")), floating.path(WEIGHTS))
         return {"accuracy_validation": accuracy(network, validation), "losses": losses}
 
     return lab.stage("quantise", action, config.model_dump(mode="json"), {"float": floating}, ())

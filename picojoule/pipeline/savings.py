@@ -1,6 +1,7 @@
 """Multiplication energy an assignment saves, the way papers count it; and what identifies a library's figures."""
 
 from collections.abc import Mapping
+from statistics import fmean
 
 from approx import Assignment
 from multipliers import Multiplier
@@ -10,13 +11,16 @@ from picojoule.files import Json
 def multiplication_saved(assignment: Assignment, macs: Mapping[str, int], library: Mapping[str, Multiplier]) -> float:
     """1 - sum(MACs * energy relative to the exact circuit) / sum(MACs); every layer counts, multipliers only.
 
+    Of a layer whose output channels have circuits of their own, each makes the same number of multiplications.
+
     Args:
         assignment: circuits by layer; layers it does not name are exact.
         macs: multiplications per image by layer.
         library: where the circuits are.
     """
     chosen = assignment.circuits(macs, library)
-    spent = sum(n * (chosen[name][0].energy_relative if name in chosen else 1.0) for name, n in macs.items())
+    relative = {name: fmean(c.energy_relative for c in circuits) for name, (circuits, _) in chosen.items()}
+    spent = sum(n * relative.get(name, 1.0) for name, n in macs.items())
     return 1.0 - spent / sum(macs.values())
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 
-from approx import QuantisedNetwork, accuracy, correct, layer_moments
+from approx import QuantisedNetwork, Reference, accuracy, correct, tune
 from noise_models import Front, FrontPoint
 from picojoule.data import Loader
 from picojoule.files import Json
@@ -24,11 +24,13 @@ class Measured:
 
     Attributes:
         point: of the front.
+        network: with its circuits, tuned or corrected.
         accuracy: share of validation images.
         saved: share of multiplication energy.
     """
 
     point: FrontPoint
+    network: QuantisedNetwork
     accuracy: float
     saved: float
 
@@ -43,7 +45,7 @@ class Measured:
 
 
 class Search:
-    """Measures points of a front on validation images, corrected but not retrained, and chooses among them.
+    """Measures points of a front on validation images, tuned or corrected, not retrained, and chooses among them.
 
     Attributes:
         exact: accuracy of the exact 8-bit network on the same images.
@@ -55,7 +57,7 @@ class Search:
         images = lab.splits.validation.take(slice(count))
         self.validation = Loader(images, lab.config.data.evaluation_batch_size)
         self.images = torch.cat(lab.batches(lab.config.data.calibration_images))
-        self.wanted = layer_moments(network, self.images)
+        self.reference = Reference.of(network, self.images)
         self.exact = accuracy(network, self.validation)
         self.found: dict[int, Measured] = {}
 
@@ -93,8 +95,12 @@ class Search:
     def _measure(self, points: list[FrontPoint], index: int) -> str:
         point = points[index]
         candidate = copy.deepcopy(self.network).assign(point.assignment, self.lab.library)
-        top1 = accuracy(correct(candidate, self.images, self.wanted), self.validation)
-        self.found[index] = Measured(point, top1, 1.0 - self._energy(point))
+        if self.config.tune:
+            tune(candidate, self.images, self.reference)
+        else:
+            correct(candidate, self.images, self.reference.moments)
+        top1 = accuracy(candidate, self.validation)
+        self.found[index] = Measured(point, candidate, top1, 1.0 - self._energy(point))
         return f"{100 * top1:.2f} % at {100 * self.found[index].saved:.1f} % saved"
 
     def keeps(self, measured: Measured) -> bool:

@@ -1,33 +1,35 @@
 """Stage "select": one circuit per layer. The whole predicted front, some of its points measured bit-exactly on
 validation images, and the cheapest measured point that keeps the budget."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 import torch
 
-from approx import Choice, LayerTrace, Operands, load_traces
+from approx import Choice, LayerTrace, Operands, QuantisedNetwork, load_traces
 from deploy.energy import account
 from deploy.hardware import Hardware
 from deploy.workload import LayerWorkload, workloads_of_module
 from multipliers import Library, Multiplier
 from noise_models import (
+    SELECTORS,
     Degradation,
+    Evolution,
     FisherDegradation,
     Front,
+    Limits,
+    Selection,
     Sensitivity,
     Tolerance,
     ToleranceDegradation,
     error_model,
-    greedy,
-    knapsack,
     list_candidates,
     uniform,
 )
 from picojoule.config import SelectConfig
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import ASSIGNMENT, load_network, load_quantised
+from picojoule.pipeline.networks import ASSIGNMENT, WEIGHTS, load_network, load_quantised, save_network
 from picojoule.pipeline.savings import library_key
 from picojoule.pipeline.search import Search
 from picojoule.pipeline.tolerate import SENSITIVITY, TOLERANCE, TRACES
@@ -38,7 +40,7 @@ from picojoule.verbs import DEFAULT_HARDWARE
 FRONT = "front.json"
 UNIFORM = "uniform.json"
 POINT = "point{:02}.json"
-GREEDY_SCALES = tuple(2.0 ** (k / 2) for k in range(-8, 9))
+POINT_WEIGHTS = "point{:02}.safetensors"
 
 
 class HardwareEnergy:
@@ -64,7 +66,7 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
         torch.manual_seed(lab.config.seed)
         workloads = workloads_of_module(load_network(lab, floating), lab.splits.train.shape)
         cost = HardwareEnergy(workloads, hardware) if config.cost == "hardware" else None
-        front, baseline = _fronts(config, library, tolerated, cost)
+        front, baseline = _fronts(config, library, tolerated, cost, lab.config.seed)
         front.save(context.outputs / FRONT)
         baseline.save(context.outputs / UNIFORM)
         network = load_quantised(lab, quantised)
@@ -74,6 +76,10 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
         chosen.point.assignment.save(context.outputs / ASSIGNMENT)
         for number, candidate in enumerate(measured):
             candidate.point.assignment.save(context.outputs / POINT.format(number))
+            step: dict[str, Json] = {"assignment": candidate.point.assignment.to_json()}
+            save_network(
+                context, candidate.network, ("approximate", step), quantised.path(WEIGHTS), POINT_WEIGHTS.format(number)
+            )
         return {
             "points": len(front),
             "chosen": measured.index(chosen),
@@ -91,6 +97,17 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
     return lab.stage("select", action, configuration, inputs, code)
 
 
+def chosen_file(selected: StageResult) -> str:
+    """Name of the checkpoint of the chosen point's network."""
+    return POINT_WEIGHTS.format(selected.values["chosen"])
+
+
+def point_networks(lab: Lab, selected: StageResult) -> Iterator[QuantisedNetwork]:
+    """The networks of all points that were measured, cheapest first."""
+    for name in sorted(n for n in selected.outputs if n.startswith("point") and n.endswith(".safetensors")):
+        yield load_quantised(lab, selected, name)
+
+
 def allowed(library: Library, patterns: tuple[str, ...]) -> Library:
     """The circuits whose names match one of the patterns; all without patterns.
 
@@ -105,7 +122,7 @@ def allowed(library: Library, patterns: tuple[str, ...]) -> Library:
 
 
 def _fronts(
-    config: SelectConfig, library: Library, tolerated: StageResult, cost: Callable[..., float] | None
+    config: SelectConfig, library: Library, tolerated: StageResult, cost: Callable[..., float] | None, seed: int
 ) -> tuple[Front, Front]:
     traces = load_traces(tolerated.path(TRACES))
     operands = [Operands(name) for name in config.operands]
@@ -118,11 +135,17 @@ def _fronts(
             operands,
             cost,
             lambda done, total, name: step(name),
+            config.tune,
         )
-    if config.method == "greedy":
-        front = greedy(candidates, Tolerance.load(tolerated.path(TOLERANCE)), GREEDY_SCALES)
-    else:
-        front = knapsack(candidates)
+    with progress("select", 1) as step:
+        selection = Selection(
+            candidates,
+            Limits(circuits=config.circuits_at_most, area_um2=config.area_um2, pins=config.pins),
+            Tolerance.load(tolerated.path(TOLERANCE)),
+            Evolution(config.evaluations, seed=seed),
+        )
+        front = SELECTORS[config.method](selection)
+        step(f"{len(front)} points")
     return front, uniform(candidates)
 
 

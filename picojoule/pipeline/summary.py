@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from approx import Assignment, load_traces
-from approx.operands import layer_table
-from noise_models import Front, Tolerance, error_model
+from noise_models import Front, Tolerance, error_model, predict_choice
 from picojoule.config import to_toml
 from picojoule.files import read_json
 from picojoule.pipeline.energy import ENERGY, ORIGINAL
@@ -175,12 +174,8 @@ def _layers(lab: Lab, found: Found, energy: Mapping[str, Any]) -> list[LayerRow]
     for row in _rows(energy):
         name, error = row["layer"], 0.0
         if name in chosen:
-            circuit, choice = chosen[name]
-            table = layer_table(circuit, choice.operands, choice.swap)
-            model = error_model(lab.config.select.error_model)
-            if not table.exact:
-                prediction = model.predict(traces[name], choice.operands, table)
-                error = prediction.layer_residual_std / traces[name].accumulator_std
+            prediction = predict_choice(traces[name], *chosen[name], error_model(lab.config.select.error_model))
+            error = prediction.layer_residual_std / traces[name].accumulator_std
         before, now, level = original[name], traces[name], tolerance[name].level
         rows.append(
             LayerRow(
@@ -224,7 +219,7 @@ def _targets(found: Found) -> list[TargetRow]:
 
 
 def _circuits(energy: Mapping[str, Any]) -> tuple[CircuitSource, ...]:
-    uses = [row["circuit"] for row in _rows(energy)]
+    uses = [name for row in _rows(energy) for name in row["circuit"].split("+")]
     return tuple(
         CircuitSource(
             name=name,

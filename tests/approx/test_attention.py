@@ -146,6 +146,8 @@ def test_traces_count_the_multiplications_of_one_image() -> None:
     assert macs == {
         "patch": 9 * 48 * WIDTH,
         "attention.attend.in_proj": TOKENS * WIDTH * 3 * WIDTH,
+        "attention.attend.qk": TOKENS * WIDTH * TOKENS,
+        "attention.attend.av": TOKENS * TOKENS * WIDTH,
         "attention.attend.out_proj": TOKENS * WIDTH * WIDTH,
         "mlp.0": TOKENS * WIDTH * 32,
         "mlp.3": TOKENS * WIDTH * 32,

@@ -124,9 +124,8 @@ class _Product(nn.Module):
 @pytest.mark.parametrize(
     ("net", "shape", "operation"),
     [
-        (_Product(), (3, 4), "aten.matmul.default"),
         (nn.Sequential(nn.ConvTranspose2d(2, 2, 3)), (2, 5, 5), "aten.conv_transpose2d.input"),
-        (nn.Sequential(nn.Conv1d(2, 2, 3)), (2, 5), "aten.conv1d.default"),
+        (nn.Sequential(nn.ConvTranspose1d(2, 2, 3)), (2, 5), "aten.conv_transpose1d.default"),
     ],
 )
 def test_unknown_operations_are_named(net: nn.Module, shape: tuple[int, ...], operation: str) -> None:

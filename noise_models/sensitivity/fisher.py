@@ -6,25 +6,23 @@ position, and an error of mean mu_c and std sigma_c in channel c,
     incoherent  F_c = E[Σ_positions g^2]          coherent  G_c = E[(Σ_positions g)^2]
     loss rises by  1/2 Σ_c (F_c sigma_c^2 + G_c mu_c^2)
 
-The second order is the Fisher information, so labels are drawn from the network's own prediction; a temperature above 1
-flattens it, which keeps a confident network from reporting no sensitivity at all (papers/attainable.md used 2).
+The errors of different positions and channels count as independent; `exact_error` knows better, at a price.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from approx import Arithmetic, LayerTrace, QuantisedNetwork
-from approx.layer import QuantLayer
+from approx import LayerTrace, QuantisedNetwork
+from approx.multiplying import Multiplying
 from noise_models.prediction import FloatArray
 from noise_models.progress import Progress
+from noise_models.sensitivity.gradient_pass import Batches, Tap, gradient_pass
 from noise_models.tolerance import LayerTolerance, Tolerance
 
 
@@ -114,7 +112,7 @@ class Sensitivity:
 
 def measure_sensitivity(
     network: QuantisedNetwork,
-    batches: Iterable[torch.Tensor | tuple[torch.Tensor, torch.Tensor]],
+    batches: Batches,
     temperature: float = 2.0,
     seed: int = 0,
     progress: Progress | None = None,
@@ -123,85 +121,31 @@ def measure_sensitivity(
 
     Args:
         network: calibrated; left as it was.
-        batches: images [N, C, H, W], whose labels are drawn from the network's prediction; or pairs (images,
-            labels int64 [N]).
-        temperature: divides the outputs before loss and draw.
-        seed: of the drawn labels.
+        batches: images [N, C, H, W]; or pairs (images, labels int64 [N]) for the gradient of their cross entropy.
+        temperature: divides the outputs before the loss.
+        seed: of the random signs.
         progress: called with (batches done, batches or 0 when unknown, text).
 
     Raises:
-        ValueError: no batch came, the temperature is not positive, a label is out of range, or the loss is not finite.
+        ValueError: as `gradient_pass`.
     """
-    if not temperature > 0:
-        raise ValueError(f"the temperature must be positive, got {temperature!r}")
-    sums = {name: torch.zeros(2, len(layer.weight), dtype=torch.float64) for name, layer in network.layers().items()}
-    random, samples = torch.Generator().manual_seed(seed), 0
-    steps = len(batches) if isinstance(batches, Sized) else 0
-    with network.using(Arithmetic.FAKE), _probed(network, sums), torch.enable_grad():
-        for step, batch in enumerate(batches):
-            images, labels = batch if isinstance(batch, tuple | list) else (batch, None)
-            scores = network(images) / temperature
-            loss = F.cross_entropy(scores, _labels(scores, labels, random), reduction="sum")
-            if not torch.isfinite(loss):
-                raise ValueError(
-                    f"the loss of batch {step + 1} is {float(loss.detach())}; check its images for NaN or infinity"
-                )
-            loss.backward()
-            samples += len(images)
-            if progress is not None:
-                progress(step + 1, steps, "sensitivity")
-    if not samples:
-        raise ValueError("measuring sensitivity needs at least one batch; the loader yielded nothing")
-    layers = {name: LayerSensitivity(*(part.numpy() / samples for part in both)) for name, both in sums.items()}
-    return Sensitivity(layers, samples)
+    layers = network.multiplying()
+    sums = {name: torch.zeros(2, len(layer.gain), dtype=torch.float64) for name, layer in layers.items()}
+    taps = {name: _squares(layer, sums[name]) for name, layer in layers.items()}
+    samples = gradient_pass(network, taps, batches, temperature, seed, progress)
+    found = {name: LayerSensitivity(*(part.numpy() / samples for part in both)) for name, both in sums.items()}
+    return Sensitivity(found, samples)
 
 
-def _labels(scores: torch.Tensor, labels: torch.Tensor | None, random: torch.Generator) -> torch.Tensor:
-    if labels is None:
-        chances = torch.softmax(scores.detach(), 1).nan_to_num(1.0)  # the caller reports NaN as a loss
-        return torch.multinomial(chances, 1, generator=random).flatten()
-    check_labels(labels, scores)
-    return labels
+def _squares(layer: Multiplying, total: torch.Tensor) -> Tap:
+    """Adds each backward pass's squared gradients to `total` [2, C]."""
 
-
-def check_labels(labels: torch.Tensor, scores: torch.Tensor) -> None:
-    """Raises ValueError unless there is one label of an existing class for each row of scores [N, F]."""
-    if labels.shape != scores.shape[:1]:
-        raise ValueError(f"expected one label per image, {len(scores)}, got a tensor of shape {tuple(labels.shape)}")
-    low, high = (int(v) for v in torch.aminmax(labels))
-    if low < 0 or high >= scores.shape[1]:
-        raise ValueError(f"labels must lie in 0..{scores.shape[1] - 1}, the network's outputs, got {low}..{high}")
-
-
-@contextmanager
-def _probed(network: QuantisedNetwork, sums: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    """Adds each backward pass's squared gradients to `sums` [2, C]; parameters need no gradient meanwhile."""
-    layers = network.layers()
-    before = {name: layer.perturb for name, layer in layers.items()}
-    wanted = [p for p in network.parameters() if p.requires_grad]
-    for parameter in wanted:
-        parameter.requires_grad_(False)
-    for name, layer in layers.items():
-        layer.perturb = _probe(layer, sums[name])
-    try:
-        yield
-    finally:
-        for name, layer in layers.items():
-            layer.perturb = before[name]
-        for parameter in wanted:
-            parameter.requires_grad_(True)
-
-
-def _probe(layer: QuantLayer, total: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     def collect(gradient: torch.Tensor) -> None:
-        flat = layer.channels_last(gradient).reshape(len(gradient), -1, total.shape[1])  # [N, positions, C]
+        flat = layer.by_channel(gradient)
         total[0] += flat.square().sum((0, 1))
         total[1] += flat.sum(1).square().sum(0)
 
-    def probe(response: torch.Tensor) -> torch.Tensor:
-        if not response.requires_grad:
-            response.requires_grad_()
+    def tap(response: torch.Tensor) -> None:
         response.register_hook(collect)
-        return response
 
-    return probe
+    return tap

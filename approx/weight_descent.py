@@ -1,0 +1,83 @@
+"""Coordinate descent over the integer weights of one layer, with the products of its circuit.
+
+    minimise over w   Σ_s (Y_sc - step_c Σ_k T[w_ck, x_sk] - bias_c)^2        for every output channel c
+
+Y are responses wanted at S outputs, x the codes under them. One weight at a time takes the value that is best for the
+others as they are: with the residuals of channel c summed by code, h_x = Σ_{s: x_sk = x} r_sc, all values are judged
+by one product of the table with h. The bias is free (it is fitted afterwards), so everything is centred.
+
+ALWANN's weight map (Mrazek et al., ICCAD 2019) is the special case of one map for all weights of a layer, each judged
+for itself; judging a weight together with the error the others leave is what OBQ and GPTQ do for exact products
+(Frantar et al., arXiv 2208.11580, 2210.17323).
+
+A change must lower the squared error by more than `CRITERION` times its mean: that is what one more free parameter
+gains by chance (Akaike), so that few samples do not lead astray.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+CRITERION = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """One layer. S samples, G groups, K fan-in, C channels (C / G of each group), R rows of products.
+
+    Attributes:
+        codes: uint8 [G, S, K].
+        products: float32 [R, 256].
+        step: float32 [C], real size of one integer unit.
+        allowed: bool [C, R], rows a channel may use.
+        frozen: bool [C, K], weights that stay.
+        residual: float32 [S, C], centred; kept up to date.
+        rows: int64 [C, K], row of each weight; kept up to date.
+    """
+
+    codes: torch.Tensor
+    products: torch.Tensor
+    step: torch.Tensor
+    allowed: torch.Tensor
+    frozen: torch.Tensor
+    residual: torch.Tensor
+    rows: torch.Tensor
+
+    def run(self, passes: int, seed: int = 0) -> None:
+        """Visits every position of the fan-in `passes` times, in random order."""
+        random = torch.Generator().manual_seed(seed)
+        for _ in range(passes):
+            for position in torch.randperm(self.rows.shape[1], generator=random).tolist():
+                self._improve(position)
+
+    def _improve(self, position: int) -> None:
+        """The best value of each channel's weight at one position."""
+        groups, samples, _ = self.codes.shape
+        channels = self.residual.shape[1]
+        per_group = channels // groups
+        codes = self.codes[:, :, position].long()  # [G, S]
+        places = (codes + 256 * torch.arange(groups)[:, None]).T.flatten()
+        counts = torch.bincount(places, minlength=256 * groups).view(groups, 256).T.float()  # [256, G]
+        sums = torch.zeros(groups * 256, per_group).index_add_(0, places, self.residual.reshape(-1, per_group))
+        sums = sums.view(groups, 256, per_group).transpose(0, 1).reshape(256, channels)
+
+        row, everyone = self.rows[:, position], torch.arange(channels)
+        now = self.products[row].T  # [256, C]
+        by_channel = counts.repeat_interleave(per_group, 1)
+        sums += self.step * by_channel * (now - (by_channel * now).sum(0) / samples)
+        energy = self.products.square() @ counts - (self.products @ counts).square() / samples  # [R, G]
+        score = self.step**2 * energy.repeat_interleave(per_group, 1) - 2 * self.step * (self.products @ sums)
+        score.masked_fill_(~self.allowed.T, torch.inf)
+        best = score.argmin(0)
+        least = CRITERION * self.residual.square().mean(0)
+        moved = (score[best, everyone] < score[row, everyone] - least) & ~self.frozen[:, position]
+        self._move(position, moved.nonzero().flatten(), best, codes)
+
+    def _move(self, position: int, channels: torch.Tensor, rows: torch.Tensor, codes: torch.Tensor) -> None:
+        if not len(channels):
+            return
+        change = self.products[rows[channels]] - self.products[self.rows[channels, position]]  # [c, 256]
+        seen = codes[channels // (self.residual.shape[1] // len(codes))]  # [c, S]
+        effect = change.gather(1, seen)
+        self.residual[:, channels] -= (self.step[channels, None] * (effect - effect.mean(1, keepdim=True))).T
+        self.rows[channels, position] = rows[channels]

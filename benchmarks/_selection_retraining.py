@@ -1,0 +1,165 @@
+"""Rows of `benchmarks.selection` with bit-exact retraining, of our points and of uniform circuits alike."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+import approx
+from approx import Divergence, QuantisedNetwork, Trainer
+from benchmarks._report import Row, at_least, at_most
+from benchmarks._selection_lab import TUNE, Laboratory
+from benchmarks._selection_methods import EXACT, OURS, UNIFORM, at_level, choose
+from benchmarks._selection_plan import Retraining
+from benchmarks._selection_tables import spread
+from noise_models import FrontPoint
+from picojoule.files import Json
+from picojoule.training_state import TrainingState
+
+CHECKPOINT_SECONDS = 60.0
+GOAL_SAVED, GOAL_LOSS, SMALL_LOSS = 90.0, 1.0, 0.3
+PUBLISHED = "aim: 94 %; published: 70-79 % across ResNets; prototype: 89.6 % after 125 steps"
+Watch = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A point and its losses against the exact network, pp, on validation and test images, before and after."""
+
+    point: FrontPoint
+    before: float
+    validation: float
+    test: float
+
+    @property
+    def saved(self) -> float:
+        """Multiplication energy, %."""
+        return 100 * (1 - self.point.energy)
+
+
+def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
+    """Every point retrained, and the cheapest ones of each method within bounds on validation loss."""
+    groups = {"knapsack": [our_points(lab) for lab in labs], "uniform": [uniform_points(lab) for lab in labs]}
+    recipe = labs[0].plan.retraining[labs[0].name].recipe
+    for method, found in groups.items():
+        name = f"{labs[0].name}, {method}, tuned and retrained for {recipe.epochs} epochs"
+        done = [[retrained(lab, point) for point in points] for lab, points in zip(labs, found, strict=True)]
+        for same in zip(*done, strict=True):
+            yield _point_row(name, same)
+        for bound in (labs[0].plan.largest_loss, SMALL_LOSS):
+            yield from _chosen_rows(name, done, bound, goals=method == "knapsack" and bound != SMALL_LOSS)
+
+
+def our_points(lab: Laboratory) -> list[FrontPoint]:
+    """Of our front, at the levels of the plan."""
+    points = OURS.points(lab)
+    return [at_level(points, level) for level in lab.plan.retraining[lab.name].levels]
+
+
+def uniform_points(lab: Laboratory) -> list[FrontPoint]:
+    """The uniform circuit chosen without retraining, the next cheaper one, and the one nearest a level of ours."""
+    points, chosen = UNIFORM.points(lab), choose(lab, UNIFORM)
+    here = next(i for i, p in enumerate(points) if p.energy == chosen.energy)
+    wanted = 1 - lab.plan.retraining[lab.name].uniform_level
+    return [chosen, points[max(here - 1, 0)], min(points, key=lambda p: abs(p.energy - wanted))]
+
+
+def retrained(lab: Laboratory, point: FrontPoint) -> Retrained:
+    """The measurement, stored."""
+    if point is EXACT:
+        return Retrained(point, 0.0, 0.0, 0.0)
+    settings = lab.plan.retraining[lab.name]
+    now = {"levels": None, "uniform_level": None}  # which points there are changes none of them
+    key = {**lab.key, "assignment": point.assignment.to_json(), "retraining": {**asdict(settings), **now}}
+
+    def measure() -> Json:
+        folder = lab.store.path("training", key)
+        start = lab.prepared(point, TUNE)
+        network = lab.store.network(key, start, lambda network: train(lab, network, settings, folder))
+        reached = [approx.accuracy(network, images) for images in (lab.validation, lab.test)]
+        return [100 * (lab.exact(test) - top1) for test, top1 in zip((False, True), reached, strict=True)]
+
+    validation, test = lab.store.value("retrained", key, measure)
+    return Retrained(point, lab.loss(point, TUNE), validation, test)
+
+
+def train(
+    lab: Laboratory,
+    network: QuantisedNetwork,
+    settings: Retraining,
+    folder: Path,
+    watch: Watch | None = None,
+    every: float = CHECKPOINT_SECONDS,
+) -> None:
+    """Trains in place, from the checkpoint in a folder on.
+
+    Args:
+        lab: its model teaches; its seed orders the images.
+        network: with its circuits.
+        settings: how.
+        folder: of the checkpoint.
+        watch: called with the steps done after each, before they are saved.
+        every: seconds between checkpoints within an epoch.
+    """
+    network.use_gradient(settings.half_window)
+    trainer = Trainer(network, replace(settings.recipe, seed=lab.seed), lab.model, _score(lab, settings.score))
+    state, loader = TrainingState(folder, {"trainer": trainer}), lab.training(settings.images, settings.batch_size)
+    state.load()
+    loader.set_epoch(trainer.epoch)
+    saved = time.monotonic()
+
+    def report(done: int, total: int, loss: float) -> None:
+        nonlocal saved
+        if watch is not None:
+            watch(done)
+        if time.monotonic() - saved >= every:
+            state.save(trainer.epoch)
+            saved = time.monotonic()
+            print(f"{lab.name} seed {lab.seed}: step {done} of {total}, loss {loss:.3f}", file=sys.stderr)
+
+    for loss in trainer.run(loader, report):
+        state.save(trainer.epoch)
+        score = trainer.best.scores[-1][1] if trainer.best else None
+        print(f"{lab.name} seed {lab.seed}: epoch {trainer.epoch}, loss {loss:.3f}, score {score}", file=sys.stderr)
+
+
+def _score(lab: Laboratory, name: str) -> Callable[[nn.Module], float]:
+    """What chooses the weights that are kept; higher is better."""
+    if name == "accuracy":
+        return lambda network: approx.accuracy(network, lab.validation)
+    divergence = Divergence(lab.model, lab.validation)
+    return lambda network: -divergence(network)
+
+
+def _point_row(name: str, same: Sequence[Retrained]) -> Row:
+    losses = [r.test for r in same]
+    saved = [r.saved for r in same]
+    beside = f"validation loss before {spread([r.before for r in same], 'pp')}, "
+    beside += f"after {spread([r.validation for r in same], 'pp')}; saved {spread(saved, '%')}"
+    case = f"{name}, {statistics.mean(saved):.1f} % saved: test top-1 lost"
+    return Row(case, statistics.mean(losses), "pp", peer=f"seeds: {spread(losses, 'pp')}; {beside}")
+
+
+def _chosen_rows(name: str, done: Sequence[Sequence[Retrained]], bound: float, goals: bool) -> Iterator[Row]:
+    """The point that saves most with the validation loss within a bound; the exact network where none is."""
+    exact = Retrained(EXACT, 0.0, 0.0, 0.0)
+    chosen = [max((r for r in row if r.validation <= bound), key=lambda r: r.saved, default=exact) for row in done]
+    saved, losses = [r.saved for r in chosen], [r.test for r in chosen]
+    case = f"{name}, validation loss <= {bound:g} pp"
+    beside = f"seeds: {spread(saved, '%')}; test loss {spread(losses, 'pp')}"
+    if goals:
+        beside += f"; {PUBLISHED}"
+    yield at_least(
+        f"{case}: multiplication energy saved", statistics.mean(saved), "%", GOAL_SAVED if goals else None, beside
+    )
+    yield at_most(
+        f"{case}: test top-1 lost",
+        statistics.mean(losses),
+        "pp",
+        GOAL_LOSS if goals else None,
+        f"seeds: {spread(losses, 'pp')}",
+    )

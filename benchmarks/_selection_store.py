@@ -1,0 +1,45 @@
+"""`Store`: measurements in a folder, so that a benchmark of hours goes on where it was interrupted.
+
+Every measurement is a small JSON file (or, of networks, a safetensors file) named after the hash of what it depends
+on, written atomically. The program's own code is not part of that: after a change to it, start with another folder.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from picojoule.files import Json, atomic_path, hash_json, read_json, write_json
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Store:
+    """A folder of measurements."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, kind: str, key: Json, suffix: str = "") -> Path:
+        """Where a measurement of this kind with this key lies."""
+        return self.folder / kind / f"{hash_json(key)[:24]}{suffix}"
+
+    def value(self, kind: str, key: Json, measure: Callable[[], Json]) -> Json:
+        """The stored value, measured where there is none."""
+        path = self.path(kind, key, ".json")
+        if not path.is_file():
+            write_json(path, {"key": key, "value": measure()})
+        return read_json(path)["value"]
+
+    def network(self, key: Json, start: Network, prepare: Callable[[Network], object]) -> Network:
+        """A network with its stored weights; `prepare` makes them, in place, where there are none."""
+        path = self.path("networks", key, ".safetensors")
+        if path.is_file():
+            start.load_state_dict(load_file(path))
+            return start
+        prepare(start)
+        with atomic_path(path) as temporary:
+            save_file({name: tensor.detach().clone() for name, tensor in start.state_dict().items()}, temporary)
+        return start

@@ -1,0 +1,89 @@
+"""The true error of circuits in a layer: every output of every recorded image, bit-exact, after free correction."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from approx import Arithmetic, Assignment, LayerChoice, QuantisedNetwork
+from approx.correction import GAIN_LIMITS
+from approx.layer import QuantLayer
+from approx.operands import Operands
+from approx.visiting import CHUNK
+from multipliers import Multiplier
+from noise_models.sensitivity.recording import LayerRecord
+
+
+class LayerErrors:
+    """Circuits' responses minus the exact ones of the same weight coding. Final.
+
+    Free correction is as in `approx.correction`: gain and bias by output channel that restore the exact mean and std;
+    the layers inside a recurrent one keep their error.
+    """
+
+    def __init__(self, network: QuantisedNetwork, library: Mapping[str, Multiplier]) -> None:
+        """Copies the network.
+
+        Args:
+            network: calibrated; its circuits are ignored.
+            library: circuits by name.
+
+        Raises:
+            ValueError: the network is corrected already.
+        """
+        corrected = [name for name, layer in network.layers().items() if (layer.gain != 1).any()]
+        if corrected:
+            raise ValueError(f"layers {corrected} are corrected already; start from the network before correction")
+        self.network = copy.deepcopy(network).use(Arithmetic.INTEGER)
+        self.library = library
+        self._correctable = {step.label for step in network.operations() if isinstance(step, QuantLayer)}
+        self._exact: tuple[str, Operands, _Response] | None = None
+
+    def of(self, name: str, choice: LayerChoice, seen: LayerRecord) -> list[torch.Tensor]:
+        """The error by call, float32 [R, O, ...] each, real units.
+
+        Args:
+            name: of the layer.
+            choice: how it is run.
+            seen: what it reads.
+
+        Raises:
+            ValueError: there is no such layer or circuit, or the circuit does not fit.
+        """
+        self.network.assign(Assignment({name: choice}), self.library)
+        layer = self.network.layers()[name]
+        codes = torch.cat(seen.codes)
+        approximate, exact = _Response.of(layer, codes), self._exact_response(name, layer, codes)
+        error = approximate.values - exact.values
+        if name in self._correctable:
+            gain = torch.where(approximate.std > 0, exact.std / approximate.std.clamp(min=1e-12), 1.0)
+            gain = gain.clamp(*GAIN_LIMITS)
+            scale, shift = (layer.per_channel(p.float(), error) for p in (gain, exact.mean - gain * approximate.mean))
+            error = torch.addcmul(shift - exact.values, approximate.values, scale)
+        return list(error.split([len(part) for part in seen.codes]))
+
+    def _exact_response(self, name: str, layer: QuantLayer, codes: torch.Tensor) -> "_Response":
+        """Kept until another layer or coding is asked for: candidates come layer by layer."""
+        if self._exact is None or self._exact[:2] != (name, layer.operands):
+            layer.use_circuit("exact", layer.operands, None)
+            self._exact = name, layer.operands, _Response.of(layer, codes)
+        return self._exact[2]
+
+
+@dataclass(frozen=True, eq=False)
+class _Response:
+    """Of a layer before the bias: values float32 [R, O, ...], their mean and std by output channel float64 [O]."""
+
+    values: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, layer: QuantLayer, codes: torch.Tensor) -> "_Response":
+        parts = (layer.channels_first(layer.sources[0].reals(part)) for part in codes.split(CHUNK))
+        values = torch.cat([layer.response(part) for part in parts])
+        rows = layer.channels_last(values).flatten(0, -2).double()
+        mean = rows.mean(0)
+        return cls(values, mean, (rows - mean).square_().mean(0).sqrt())
