@@ -185,13 +185,16 @@ def _finish(lowering: Lowering, result: fx.Node, input_shape: tuple[int, ...]) -
     return QuantisedNetwork(fx.GraphModule(root, lowering.graph), quantizers, input_shape)
 
 
-def quantise(model: nn.Module, batches: Iterable[torch.Tensor], bits: int | Mapping[str, int] = 8) -> QuantisedNetwork:
+def quantise(
+    model: nn.Module, batches: Iterable[torch.Tensor], bits: int | Mapping[str, int] = 8, resolution: int = 8
+) -> QuantisedNetwork:
     """Capture and calibrate: the exact network of 8-bit weights, in INTEGER arithmetic.
 
     Args:
         model: the user's network.
         batches: calibration inputs [N, C, H, W].
         bits: width of activations, as in `QuantisedNetwork.use_bits`.
+        resolution: for rough circuits about 5, as in `QuantisedNetwork.calibrate`.
 
     Raises:
         ValueError: as `capture`, `QuantisedNetwork.use_bits` and `QuantisedNetwork.calibrate`.
@@ -205,4 +208,4 @@ def quantise(model: nn.Module, batches: Iterable[torch.Tensor], bits: int | Mapp
         yield first
         yield from batches
 
-    return capture(model, first).use_bits(bits).calibrate(chain())
+    return capture(model, first).use_bits(bits).calibrate(chain(), resolution)

@@ -87,12 +87,20 @@ class QuantisedNetwork(nn.Module):
             for step, previous in before:
                 step.arithmetic = previous
 
-    def calibrate(self, batches: Iterable[torch.Tensor]) -> "QuantisedNetwork":
+    def calibrate(self, batches: Iterable[torch.Tensor], resolution: int = 8) -> "QuantisedNetwork":
         """Set every activation's scale from batches [N, C, H, W]; returns self, in INTEGER arithmetic.
 
+        Args:
+            batches: at least one.
+            resolution: bits, 2..8, that the circuits to come tell apart. Below 8 ranges are narrower: large activations
+                are clipped and the rest comes in larger codes, of which a rough circuit sees more. Codes keep their
+                width.
+
         Raises:
-            ValueError: no batch came, or one held NaN or infinity.
+            ValueError: no batch came, one held NaN or infinity, or the resolution is out of range.
         """
+        if not 2 <= resolution <= 8:
+            raise ValueError(f"expected a resolution of 2..8 bits, got {resolution!r}")
         seen = 0
         steps = list(self.steps())
         for step in steps:
@@ -109,7 +117,7 @@ class QuantisedNetwork(nn.Module):
             raise ValueError("calibration needs at least one batch; the loader yielded nothing")
         for quantizer in self.quantizers.values():
             assert isinstance(quantizer, Quantizer)
-            quantizer.calibrate()
+            quantizer.calibrate(resolution)
         return self.use(Arithmetic.INTEGER)
 
     def use_bits(self, bits: int | Mapping[str, int]) -> "QuantisedNetwork":

@@ -1,7 +1,9 @@
 """Quantizers: what integers stand for. Activations are unsigned affine per tensor, weights per output channel.
 
 Activation ranges are calibrated: an observer keeps extremes and a random sample of what a tensor held on calibration
-data, and `Quantizer.calibrate` picks the clipping with the least mean squared error on that sample.
+data, and `Quantizer.calibrate` picks the clipping with the least mean squared error on that sample. A rough circuit
+does not resolve all 256 codes of an activation; the range that is best for fewer levels is much narrower, and is worth
+more to it than the values that are clipped.
 """
 
 from typing import cast
@@ -17,7 +19,7 @@ from approx.parts import in_parts
 
 SAMPLE = 1 << 16
 KEPT = 1 << 20  # values at most, until `Quantizer.calibrate`
-CLIPS = np.linspace(0.35, 1.0, 66)
+CLIPS = np.linspace(0.1, 1.0, 91)
 
 
 class Quantizer(nn.Module):
@@ -83,8 +85,11 @@ class Quantizer(nn.Module):
         if sum(map(len, self._samples)) > KEPT:  # a recurrent layer shows a tensor a step
             self._samples, self._stride = [torch.cat(self._samples)[::2]], 2 * self._stride
 
-    def calibrate(self) -> None:
+    def calibrate(self, resolution: int = 8) -> None:
         """Set scale and zero point from what was observed; forgets the observations.
+
+        Args:
+            resolution: bits that what reads the codes tells apart; the range is the best one for so many levels.
 
         Raises:
             ValueError: nothing was observed.
@@ -100,7 +105,7 @@ class Quantizer(nn.Module):
             sample = torch.cat(self._samples).double().numpy()
             if len(sample) > SAMPLE:
                 sample = np.random.default_rng(0).choice(sample, SAMPLE, replace=False)
-            self._set(*_least_squares_range(sample, (low, high), self.bounds[1]))
+            self._set(*_least_squares_range(sample, (low, high), self.bounds[1], min(resolution, self.bits)))
         self._extremes, self._samples, self._stride = (0.0, 0.0), [], 1
 
     def _set(self, scale: float, zero_point: int) -> None:
@@ -136,17 +141,21 @@ class Quantizer(nn.Module):
 
 
 def _least_squares_range(
-    sample: npt.NDArray[np.float64], extremes: tuple[float, float], highest: int
+    sample: npt.NDArray[np.float64], extremes: tuple[float, float], highest: int, resolution: int
 ) -> tuple[float, int]:
-    """Scale and zero point of the clipped extremes * t with the least squared error on the sample, codes 0..highest."""
-    low, high = extremes
-    best = (np.inf, 1.0, 0)
+    """Scale and zero point, codes 0..highest, of the clipped extremes * t that lose least in `resolution` bits."""
+
+    def grid(clip: float, highest: int) -> tuple[float, int]:
+        scale = max((extremes[1] - extremes[0]) * clip / highest, 1e-9)
+        return scale, int(np.clip(np.rint(-extremes[0] * clip / scale), 0, highest))
+
+    levels = (1 << resolution) - 1
+    best = (np.inf, 1.0)
     for clip in CLIPS:
-        scale = max((high - low) * clip / highest, 1e-9)
-        zero = int(np.clip(np.rint(-low * clip / scale), 0, highest))
-        restored = (np.clip(np.rint(sample / scale) + zero, 0, highest) - zero) * scale
-        best = min(best, (float(np.mean((restored - sample) ** 2)), scale, zero))
-    return best[1], best[2]
+        scale, zero = grid(clip, levels)
+        restored = (np.clip(np.rint(sample / scale) + zero, 0, levels) - zero) * scale
+        best = min(best, (float(np.mean((restored - sample) ** 2)), clip))
+    return grid(best[1], highest)
 
 
 def quantise_weight(

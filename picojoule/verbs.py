@@ -52,9 +52,11 @@ def images_of(loader: Iterable[Any], batches: int | None = None) -> Iterator[tor
         yield images.detach().cpu().float()
 
 
-def quantise(model: nn.Module, loader: Iterable[Any], bits: int | Mapping[str, int] = 8) -> QuantisedNetwork:
-    """The exact quantised network, calibrated on a few batches; `bits` of its activations as in `approx.quantise`."""
-    return approx.quantise(model, images_of(loader, CALIBRATION_BATCHES), bits)
+def quantise(
+    model: nn.Module, loader: Iterable[Any], bits: int | Mapping[str, int] = 8, resolution: int = 8
+) -> QuantisedNetwork:
+    """The exact quantised network, calibrated on a few batches; `bits` and `resolution` as in `approx.quantise`."""
+    return approx.quantise(model, images_of(loader, CALIBRATION_BATCHES), bits, resolution)
 
 
 def as_network(model: nn.Module, loader: Iterable[Any]) -> QuantisedNetwork:

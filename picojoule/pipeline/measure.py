@@ -15,7 +15,7 @@ from picojoule.data import Loader
 from picojoule.files import Json
 from picojoule.pipeline.deploy import PROGRAM
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import load_network, load_quantised
+from picojoule.pipeline.networks import EXACT, load_network, load_quantised
 from picojoule.pipeline.select import point_networks
 from picojoule.progress import track
 from picojoule.stages import StageContext, StageResult
@@ -40,7 +40,7 @@ def measure(lab: Lab, done: Done) -> StageResult:
         return track(Loader(lab.splits.test, batch_size), name, total=-(-len(lab.splits.test) // batch_size))
 
     def action(context: StageContext) -> Mapping[str, Json]:
-        exact = build(load_quantised(lab, done.quantised))
+        exact = build(load_quantised(lab, done.quantised, EXACT))
         final = load_program(done.deployed.path(PROGRAM))
         values: dict[str, Json] = {"test_images": len(lab.splits.test)}
         values["accuracy_float"] = accuracy(load_network(lab, done.prepared), batches("test float"))

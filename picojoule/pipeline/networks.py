@@ -15,6 +15,7 @@ from picojoule.stages import StageContext, StageResult
 from pruning import Plan
 
 WEIGHTS = "weights.safetensors"
+EXACT = "exact.safetensors"
 ASSIGNMENT = "assignment.json"
 
 

@@ -51,14 +51,22 @@ class Search:
         exact: accuracy of the exact 8-bit network on the same images.
     """
 
-    def __init__(self, lab: Lab, network: QuantisedNetwork, macs: Mapping[str, int]) -> None:
+    def __init__(self, lab: Lab, network: QuantisedNetwork, exact: QuantisedNetwork, macs: Mapping[str, int]) -> None:
+        """Measures the exact network.
+
+        Args:
+            lab: the run's.
+            network: to be given circuits.
+            exact: what losses are against, and what circuits are tuned to.
+            macs: multiplications per image by layer.
+        """
         self.lab, self.network, self.macs, self.config = lab, network, macs, lab.config.select
         count = min(self.config.candidate_images or len(lab.splits.validation), len(lab.splits.validation))
         images = lab.splits.validation.take(slice(count))
         self.validation = Loader(images, lab.config.data.evaluation_batch_size)
         self.images = torch.cat(lab.batches(lab.config.data.calibration_images))
-        self.reference = Reference.of(network, self.images)
-        self.exact = accuracy(network, self.validation)
+        self.reference = Reference.of(exact, self.images)
+        self.exact = accuracy(exact, self.validation)
         self.found: dict[int, Measured] = {}
 
     def run(self, front: Front) -> list[Measured]:

@@ -29,7 +29,7 @@ from noise_models import (
 from picojoule.config import SelectConfig
 from picojoule.files import Json
 from picojoule.pipeline.lab import Lab
-from picojoule.pipeline.networks import ASSIGNMENT, WEIGHTS, load_network, load_quantised, save_network
+from picojoule.pipeline.networks import ASSIGNMENT, EXACT, WEIGHTS, load_network, load_quantised, save_network
 from picojoule.pipeline.savings import library_key
 from picojoule.pipeline.search import Search
 from picojoule.pipeline.tolerate import SENSITIVITY, TOLERANCE, TRACES
@@ -69,8 +69,8 @@ def select(lab: Lab, floating: StageResult, quantised: StageResult, tolerated: S
         front, baseline = _fronts(config, library, tolerated, cost, lab.config.seed)
         front.save(context.outputs / FRONT)
         baseline.save(context.outputs / UNIFORM)
-        network = load_quantised(lab, quantised)
-        search = Search(lab, network, {w.name: w.macs for w in workloads})
+        networks = load_quantised(lab, quantised), load_quantised(lab, quantised, EXACT)
+        search = Search(lab, *networks, {w.name: w.macs for w in workloads})
         measured = search.run(front)
         chosen = search.choose(measured)
         chosen.point.assignment.save(context.outputs / ASSIGNMENT)

@@ -226,3 +226,23 @@ def test_other_widths_have_to_be_calibrated() -> None:
     network = quantise(nn.Sequential(nn.Linear(6, 4)).eval(), [torch.rand(8, 6)])
     with pytest.raises(ValueError, match="not calibrated"):
         network.use_bits(4)(torch.rand(2, 6))
+
+
+def test_a_lower_resolution_narrows_ranges_and_keeps_the_codes_width() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    images = torch.randn(64, 3, 8, 8)
+    scales = []
+    for resolution in (8, 6, 4, 2):
+        network = quantise(model, [images], resolution=resolution)
+        hidden = network.layers()["2"].sources[0]
+        assert hidden.bounds == (0, 255)
+        scales.append(float(hidden.scale))
+    assert scales == sorted(scales, reverse=True) and scales[-1] < 0.7 * scales[0]
+    assert [q.bits for q in network.quantizers.values()].count(16) == 1
+
+
+@pytest.mark.parametrize("resolution", [1, 9])
+def test_an_impossible_resolution_is_refused(resolution: int) -> None:
+    with pytest.raises(ValueError, match=r"resolution of 2\.\.8 bits, got"):
+        quantise(nn.Sequential(nn.Conv2d(1, 2, 3)), [torch.rand(1, 1, 4, 4)], resolution=resolution)
