@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from benchmarks._report import Row
 from benchmarks._selection_lab import Laboratory, data
 from benchmarks._selection_methods import OURS, UNIFORM, choose
+from benchmarks._selection_retraining import cheapest, our_points, retrained, uniform_points
 from benchmarks._selection_tables import spread
 from deploy.energy import EnergyReport, account_assignment
 from deploy.energy_report import COMPONENTS
@@ -28,21 +29,28 @@ COLUMNS = {
 
 
 def energy_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
-    """Columns of our chosen point and of the uniform one, then fronts of few circuits."""
+    """Columns of the chosen points, those after retraining too where that is done; then the price of mixing."""
     for method in (OURS, UNIFORM):
-        reports = [_report(lab, choose(lab, method)) for lab in labs]
-        for column, components in COLUMNS.items():
-            saved = [100 * (1 - _sum(r, components, after=True) / _sum(r, components)) for r in reports]
-            exact = _sum(reports[0], components) / 1e6
-            yield Row(
-                f"{labs[0].name}, {method.name}, chosen without retraining: saved of {column}",
-                statistics.mean(saved),
-                "%",
-                peer=f"of {exact:.3f} uJ per image of the exact 8-bit network on {DEFAULT_HARDWARE}; "
-                f"seeds: {spread(saved, '%')}",
-            )
+        yield from _column_rows(
+            labs, f"{method.name}, chosen without retraining", [choose(lab, method) for lab in labs]
+        )
+    if labs[0].store.rows("retraining", labs[0].name).is_file():
+        for name, points in (("knapsack", our_points), ("uniform", uniform_points)):
+            done = [[retrained(lab, point) for point in points(lab)] for lab in labs]
+            chosen = [cheapest(row, lab.plan.largest_loss).point for lab, row in zip(labs, done, strict=True)]
+            yield from _column_rows(labs, f"{name}, chosen after retraining", chosen)
     for count in labs[0].plan.circuits_at_most:
         yield _mixing_row(labs, count)
+
+
+def _column_rows(labs: Sequence[Laboratory], name: str, points: Sequence[FrontPoint]) -> Iterator[Row]:
+    reports = [_report(lab, point) for lab, point in zip(labs, points, strict=True)]
+    for column, components in COLUMNS.items():
+        saved = [100 * (1 - _sum(r, components, after=True) / _sum(r, components)) for r in reports]
+        exact = _sum(reports[0], components) / 1e6
+        of = f"of {exact:.3f} uJ per image of the exact 8-bit network on {DEFAULT_HARDWARE}"
+        case = f"{labs[0].name}, {name}: saved of {column}"
+        yield Row(case, statistics.mean(saved), "%", peer=f"{of}; seeds: {spread(saved, '%')}")
 
 
 def _report(lab: Laboratory, point: FrontPoint) -> EnergyReport:

@@ -6,6 +6,8 @@ distorted, and all random numbers. The split into training and validation images
 
 import copy
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache, cached_property
 
@@ -13,7 +15,7 @@ import torch
 from torch import nn
 
 import approx
-from approx import Assignment, LayerTrace, QuantisedNetwork, Reference
+from approx import LayerTrace, QuantisedNetwork, Reference
 from benchmarks._selection_plan import Plan
 from benchmarks._selection_store import Store
 from multipliers import Library
@@ -83,14 +85,19 @@ class Laboratory:
         return data().calibration_batches(self.plan.set_up.calibration_images, BATCH, seed=self.seed)
 
     @cached_property
-    def network(self) -> QuantisedNetwork:
-        """Exact, 8 bit."""
+    def exact_network(self) -> QuantisedNetwork:
+        """What losses are against: exact, 8 bit, at the ranges that are best for it."""
         return approx.quantise(self.model, self.batches)
+
+    @cached_property
+    def network(self) -> QuantisedNetwork:
+        """To be given circuits: still exact, ranges as the plan says."""
+        return approx.quantise(self.model, self.batches, resolution=self.plan.set_up.resolution)
 
     @cached_property
     def reference(self) -> Reference:
         """What the exact network does on the calibration images."""
-        return Reference.of(self.network, torch.cat(self.batches), self.plan.set_up.tuning_samples)
+        return Reference.of(self.exact_network, torch.cat(self.batches), self.plan.set_up.tuning_samples)
 
     @cached_property
     def traces(self) -> dict[str, LayerTrace]:
@@ -153,16 +160,30 @@ class Laboratory:
         key = {**self.key, "assignment": point.assignment.to_json(), "recovery": recovery, "images": where}
 
         def measure() -> float:
-            return approx.accuracy(self.prepared(point, recovery), self.test if test else self.validation)
+            network = self.prepared(point, recovery)
+            reached = approx.accuracy(network, self.images(test))
+            saved = f"{100 * (1 - point.energy):.1f} % saved"
+            self.say(f"{saved}, {recovery}: {100 * (self.exact(test) - reached):+.2f} pp lost, {where}")
+            return reached
 
-        reached = self.store.value("accuracy", key, measure)
-        lost = 100 * (self.exact(test) - reached)
-        saved = 100 * (1 - point.energy)
-        print(f"{self.name} seed {self.seed}: {saved:.1f} % saved, {lost:+.2f} pp {where}", file=sys.stderr)
-        return lost
+        return 100 * (self.exact(test) - float(self.store.value("accuracy", key, measure)))
 
     def exact(self, test: bool = False) -> float:
         """Accuracy of the exact 8-bit network, 0..1."""
-        key = {**self.key, "assignment": Assignment().to_json(), "images": "test" if test else "validation"}
-        images = self.test if test else self.validation
-        return float(self.store.value("accuracy", key, lambda: approx.accuracy(self.network, images)))
+        return self._accuracy("exact", lambda: self.exact_network, test)
+
+    def floating(self, test: bool = False) -> float:
+        """Accuracy of the floating-point network, 0..1."""
+        return self._accuracy("float", lambda: self.model, test)
+
+    def _accuracy(self, which: str, network: Callable[[], nn.Module], test: bool) -> float:
+        key = {**self.key, "baseline": which, "images": "test" if test else "validation"}
+        return float(self.store.value("accuracy", key, lambda: approx.accuracy(network(), self.images(test))))
+
+    def images(self, test: bool) -> Loader:
+        """Test or validation images."""
+        return self.test if test else self.validation
+
+    def say(self, text: str) -> None:
+        """Progress."""
+        print(f"{time.strftime('%H:%M:%S')} {self.name}, seed {self.seed}: {text}", file=sys.stderr, flush=True)

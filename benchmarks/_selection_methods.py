@@ -4,8 +4,6 @@ All see the same candidates (the published greedy matching: its own error model)
 point taken is the cheapest whose validation loss is within the bound, found by halving along the method's front.
 """
 
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -51,12 +49,14 @@ class Method:
         front: of a laboratory.
         recovery: TUNE or CORRECT.
         settings: what else the front depends on.
+        note: for the tables.
     """
 
     selection: str
     front: Callable[[Laboratory], Front]
     recovery: str
     settings: Json = None
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -66,26 +66,24 @@ class Method:
     def points(self, lab: Laboratory) -> list[FrontPoint]:
         """The front, cheapest first, without points that hardly differ in energy; the exact network last."""
         key = {**lab.key, "method": self.name, "settings": self.settings}
-        start = time.perf_counter()
         front = Front.from_json(lab.store.value("fronts", key, lambda: self.front(lab).to_json()))
-        seconds = time.perf_counter() - start
         kept: list[FrontPoint] = []
         for point in front:
             if not kept or point.energy - kept[-1].energy >= lab.plan.resolution:
                 kept.append(point)
-        about = f"{len(front)} points, {len(kept)} told apart, {seconds:.0f} s"
-        print(f"{lab.name} seed {lab.seed}: {self.name}: {about}", file=sys.stderr)
         return [*kept, EXACT]
 
 
 def methods(lab: Laboratory) -> dict[str, Method]:
     """Of the plan of a laboratory, by name."""
-    agn = {**asdict(lab.plan.agn), "images": lab.plan.agn_images}
+    search = lab.plan.agn
+    agn = {**asdict(search), "images": lab.plan.agn_images}
+    note = f"tolerance learnt by AGN in {search.epochs} epochs at {search.learning_rate:g} (published: 30 at 0.1)"
     found = [
         OURS,
         Method("knapsack", lambda lab: knapsack(lab.corrected_candidates), CORRECT),
         Method("knapsack, two circuits in a layer", _per_channel, TUNE),
-        *(Method("published greedy", _published, recovery, agn) for recovery in (TUNE, CORRECT)),
+        *(Method("published greedy", _published, recovery, agn, note) for recovery in (TUNE, CORRECT)),
         *(Method(f"NSGA-II, {n} evaluations", partial(_evolved, n), TUNE) for n in lab.plan.evaluations),
         UNIFORM,
         Method("uniform", lambda lab: uniform(lab.corrected_candidates), CORRECT),
@@ -146,7 +144,7 @@ def agn_tolerance(lab: Laboratory) -> Tolerance:
     def save(state: dict[str, torch.Tensor]) -> None:
         with atomic_path(path) as temporary:
             save_file(state, temporary)
-        print(f"{lab.name} seed {lab.seed}: AGN, epoch {len(state['history'])}", file=sys.stderr)
+        lab.say(f"AGN, epoch {len(state['history'])} of {settings.epochs}")
 
     def learn() -> Json:
         state = load_file(path) if path.is_file() else None

@@ -11,7 +11,7 @@ from benchmarks._selection_retraining import our_points, retrained, uniform_poin
 from benchmarks._selection_tables import level_points
 from noise_models import FrontPoint
 
-OUR_COLOUR, UNIFORM_COLOUR, OTHERS = "#2166c4", "#8b9097", ("#c2470a", "#3b8f5a", "#8a4fb0", "#b08a1e")
+OUR_COLOUR, UNIFORM_COLOUR, OTHERS = "#2166c4", "#8b9097", ("#c2470a", "#3b8f5a", "#8a4fb0", "#b08a1e", "#1f8a94")
 HIGHEST = 6.0  # pp
 MARKERS = "sP^vX<>"
 Place = tuple[float, float]  # saved %, test loss pp
@@ -34,7 +34,9 @@ def draw(labs: Sequence[Laboratory], path: Path, with_retrained: bool) -> None:
         axes.set_ylim(max(low, -0.5), min(high, HIGHEST))
         axes.set_xlabel("multiplication energy saved (%)")
         axes.set_ylabel(f"test top-1 lost against exact 8 bit (pp), {labs[0].plan.set_up.test_images} images")
-        axes.set_title(f"{labs[0].name}, CIFAR-10, EvoApprox lite; mean and standard deviation of {len(labs)} seeds")
+        axes.set_title(
+            f"{labs[0].name}, CIFAR-10, EvoApprox lite; mean and standard deviation over seeds 0..{len(labs) - 1}"
+        )
         axes.grid(color="#e2e3df")
         axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,8 @@ class SetUp:
     Attributes:
         calibration_images: training images that observers, traces and tuning see.
         sensitivity_images: other training images, of the gradient pass.
+        resolution: bits that ranges of activations are made for, in every network with circuits; the exact 8-bit
+            network that losses are against keeps the ranges best for 8.
         patches, tuning_samples: of every layer, for the error model and for `approx.tune`.
         validation_images: held out of training, distorted; every choice is made on them.
         magnitude: of the distortion, RandAugment.
@@ -24,6 +26,7 @@ class SetUp:
 
     calibration_images: int = 1536
     sensitivity_images: int = 1024
+    resolution: int = 5
     patches: int = PATCHES
     tuning_samples: int = SAMPLES
     validation_images: int = 5000
@@ -66,7 +69,7 @@ class Plan:
         set_up: of every measurement.
         retraining: by network.
         largest_loss: of validation accuracy that a choice may cost, pp against the exact 8-bit network.
-        resolution: share of multiplication energy by which points of a front differ at least.
+        resolution: share of multiplication energy by which points of a front differ at least; 0: all are there.
         levels: shares saved at which our front is measured.
         read_off: distance in saving of the points beside the chosen one, whose test losses are read off.
         evaluations: budgets of NSGA-II.
@@ -80,7 +83,7 @@ class Plan:
     retraining: dict[str, Retraining]
     set_up: SetUp = SetUp()
     largest_loss: float = 1.0
-    resolution: float = 0.002
+    resolution: float = 0.0
     levels: tuple[float, ...] = (0.70, 0.76, 0.80, 0.83, 0.86, 0.88, 0.90, 0.92)
     read_off: float = 0.03
     evaluations: tuple[int, ...] = (2000, 10_000)
@@ -102,14 +105,14 @@ FULL = Plan(
 _FEW = Retraining(Recipe(learning_rate=1e-3, distillation=1.0), levels=(0.90,), images=32, batch_size=16)
 QUICK = Plan(
     dict.fromkeys(FULL.retraining, _FEW),
-    SetUp(32, 32, 64, 256, 64, 7, 64, ("1JFF", "17KS", "18DU")),
-    resolution=0.1,
-    levels=(0.80, 0.90),
+    SetUp(32, 32, 5, 64, 64, 64, 7, 64, ("1JFF", "17KS", "18DU")),
+    resolution=0.3,
+    levels=(0.90,),
     read_off=1.0,
     evaluations=(200,),
-    agn=replace(SHORT_SEARCH, epochs=2),
-    agn_images=128,
-    circuits_at_most=(1, 2),
+    agn=replace(SHORT_SEARCH, epochs=1),
+    agn_images=32,
+    circuits_at_most=(2,),
     timed_images=64,
     timed_evaluations=2,
     timed_steps=1,

@@ -1,7 +1,6 @@
 """Rows of `benchmarks.selection` with bit-exact retraining, of our points and of uniform circuits alike."""
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -41,6 +40,9 @@ class Retrained:
         return 100 * (1 - self.point.energy)
 
 
+NOT_CHANGED = Retrained(EXACT, 0.0, 0.0, 0.0)
+
+
 def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
     """Every point retrained, and the cheapest ones of each method within bounds on validation loss."""
     groups = {"knapsack": [our_points(lab) for lab in labs], "uniform": [uniform_points(lab) for lab in labs]}
@@ -71,7 +73,7 @@ def uniform_points(lab: Laboratory) -> list[FrontPoint]:
 def retrained(lab: Laboratory, point: FrontPoint) -> Retrained:
     """The measurement, stored."""
     if point is EXACT:
-        return Retrained(point, 0.0, 0.0, 0.0)
+        return NOT_CHANGED
     settings = lab.plan.retraining[lab.name]
     now = {"levels": None, "uniform_level": None}  # which points there are changes none of them
     key = {**lab.key, "assignment": point.assignment.to_json(), "retraining": {**asdict(settings), **now}}
@@ -119,12 +121,12 @@ def train(
         if time.monotonic() - saved >= every:
             state.save(trainer.epoch)
             saved = time.monotonic()
-            print(f"{lab.name} seed {lab.seed}: step {done} of {total}, loss {loss:.3f}", file=sys.stderr)
+            lab.say(f"step {done} of {total}, loss {loss:.3f}")
 
     for loss in trainer.run(loader, report):
         state.save(trainer.epoch)
         score = trainer.best.scores[-1][1] if trainer.best else None
-        print(f"{lab.name} seed {lab.seed}: epoch {trainer.epoch}, loss {loss:.3f}, score {score}", file=sys.stderr)
+        lab.say(f"epoch {trainer.epoch} of {trainer.recipe.epochs}, loss {loss:.3f}, score {score}")
 
 
 def _score(lab: Laboratory, name: str) -> Callable[[nn.Module], float]:
@@ -144,10 +146,13 @@ def _point_row(name: str, same: Sequence[Retrained]) -> Row:
     return Row(case, statistics.mean(losses), "pp", peer=f"seeds: {spread(losses, 'pp')}; {beside}")
 
 
+def cheapest(done: Sequence[Retrained], bound: float) -> Retrained:
+    """The one that saves most with a validation loss within the bound; the exact network where none has."""
+    return max((r for r in done if r.validation <= bound), key=lambda r: r.saved, default=NOT_CHANGED)
+
+
 def _chosen_rows(name: str, done: Sequence[Sequence[Retrained]], bound: float, goals: bool) -> Iterator[Row]:
-    """The point that saves most with the validation loss within a bound; the exact network where none is."""
-    exact = Retrained(EXACT, 0.0, 0.0, 0.0)
-    chosen = [max((r for r in row if r.validation <= bound), key=lambda r: r.saved, default=exact) for row in done]
+    chosen = [cheapest(row, bound) for row in done]
     saved, losses = [r.saved for r in chosen], [r.test for r in chosen]
     case = f"{name}, validation loss <= {bound:g} pp"
     beside = f"seeds: {spread(saved, '%')}; test loss {spread(losses, 'pp')}"

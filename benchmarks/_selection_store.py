@@ -26,6 +26,10 @@ class Store:
         """Where a measurement of this kind with this key lies."""
         return self.folder / kind / f"{hash_json(key)[:24]}{suffix}"
 
+    def rows(self, part: str, network: str) -> Path:
+        """Where the rows of a part lie."""
+        return self.folder / "rows" / f"{network}.{part}.json"
+
     def value(self, kind: str, key: Json, measure: Callable[[], Json]) -> Json:
         """The stored value, measured where there is none."""
         path = self.path(kind, key, ".json")

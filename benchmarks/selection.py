@@ -83,27 +83,21 @@ def run(part: str, labs: Sequence[Laboratory], command: str) -> None:
         "seeds": [lab.seed for lab in labs],
     }
     about |= {"code_version": code_version(), "environment": environment(), "configuration": configuration}
-    write_json(_file(labs[0].store, part, labs[0].name), {**about, "rows": [asdict(row) for row in rows]})
+    write_json(labs[0].store.rows(part, labs[0].name), {**about, "rows": [asdict(row) for row in rows]})
     print(markdown(rows), flush=True)
 
 
 def merged(store: Store, command: str) -> Json:
     """All parts the store holds as one report."""
-    files = [_file(store, part, network) for network in FULL.retraining for part in PARTS]
+    files = [store.rows(part, network) for network in FULL.retraining for part in PARTS]
     parts = [read_json(path) for path in files if path.is_file()]
     rows = [row for part in parts for row in part.pop("rows")]
     return {"command": command, "environment": environment(), "parts": parts, "rows": rows}
 
 
-def _file(store: Store, part: str, network: str) -> Path:
-    return store.folder / "rows" / f"{network}.{part}.json"
-
-
-def _picture(labs: Sequence[Laboratory], beside: Path | None) -> None:
-    if beside is None:
-        raise SystemExit("the picture is written beside the JSON file; give --json FILE")
+def _picture(labs: Sequence[Laboratory], beside: Path) -> None:
     name = "selection_front.svg" if labs[0].name == "resnet20" else f"selection_front_{labs[0].name}.svg"
-    held = _file(labs[0].store, "retraining", labs[0].name).is_file()
+    held = labs[0].store.rows("retraining", labs[0].name).is_file()
     draw(labs, beside.with_name(name), with_retrained=held)
 
 
@@ -112,19 +106,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few images, circuits and points, one seed")
     parser.add_argument("--network", default="resnet20", choices=FULL.retraining)
-    parser.add_argument("--parts", nargs="+", default=[*PARTS, PICTURE], choices=[*PARTS, PICTURE], metavar="PART")
+    parser.add_argument("--parts", nargs="+", choices=[*PARTS, PICTURE], metavar="PART", help="default: all")
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="measurements made and to be made; else none kept")
     parser.add_argument("--json", type=Path, metavar="FILE", help="merge all parts there are into this file")
     arguments = parser.parse_args()
+    parts = arguments.parts or [*PARTS, *[PICTURE] * (arguments.json is not None)]
+    if PICTURE in parts and arguments.json is None:
+        parser.error("the picture is written beside the JSON file; give --json FILE")
     plan: Plan = QUICK if arguments.quick else FULL
     seeds = 1 if arguments.quick else arguments.seeds
-    options = f"--network {arguments.network} --parts {' '.join(arguments.parts)} --seeds {seeds}"
+    options = f"--network {arguments.network} --parts {' '.join(parts)} --seeds {seeds}"
     command = f"python -m benchmarks.selection {'--quick ' * arguments.quick}{options}"
     with tempfile.TemporaryDirectory() as temporary:
         store = Store((arguments.work or Path(temporary)) / ("quick" if arguments.quick else "full"))
         labs = [Laboratory(arguments.network, seed, plan, store) for seed in range(seeds)]
-        for part in arguments.parts:
+        for part in parts:
             if part == PICTURE:
                 _picture(labs, arguments.json)
             else:

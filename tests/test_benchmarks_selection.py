@@ -1,0 +1,133 @@
+"""benchmarks.selection: the choice of points, what is read off curves, and the store that it goes on from."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from approx import Assignment, Choice
+from benchmarks._selection_lab import TUNE
+from benchmarks._selection_methods import EXACT, Method, at_level, beside, choose
+from benchmarks._selection_plan import FULL
+from benchmarks._selection_retraining import NOT_CHANGED, Retrained, cheapest
+from benchmarks._selection_store import Store
+from benchmarks._selection_tables import crossing
+from benchmarks.selection import merged
+from noise_models import Front, FrontPoint
+from picojoule.files import write_json
+
+
+class FakeLab:
+    """Losses by energy; notes what is measured."""
+
+    def __init__(self, folder, losses):
+        self.name, self.seed, self.key, self.plan, self.store = "fake", 0, {}, FULL, Store(folder)
+        self.losses, self.measured = losses, []
+
+    def loss(self, point, recovery, test=False):
+        self.measured.append(point.energy)
+        return self.losses[point.energy]
+
+
+def method_of(energies):
+    points = [FrontPoint(e, 1 - e, Assignment({"layer": Choice(f"circuit{e}")})) for e in energies]
+    return Method("fake", lambda lab: Front.of("fake", points), TUNE)
+
+
+@given(st.integers(1, 90), st.integers(0, 90))
+def test_the_cheapest_point_within_the_bound_is_chosen(tmp_path_factory, count, broken):
+    energies = [(n + 1) / 100 for n in range(count)]
+    lab = FakeLab(tmp_path_factory.mktemp("store"), {e: 1.01 if n < broken else 1.0 for n, e in enumerate(energies)})
+    chosen = choose(lab, method_of(energies))
+    assert chosen.energy == min((e for e in energies if lab.losses[e] <= 1.0), default=EXACT.energy)
+    assert len(lab.measured) <= count.bit_length()
+
+
+def test_points_that_hardly_differ_in_energy_are_one(tmp_path):
+    lab = FakeLab(tmp_path, {})
+    lab.plan = replace(FULL, resolution=0.002)
+    energies = [p.energy for p in method_of([0.1, 0.1001, 0.1015, 0.11]).points(lab)]
+    assert energies == [0.1, 0.11, 1.0]
+
+
+def test_points_beside_the_chosen_one_are_the_next_that_differ(tmp_path):
+    lab, method = FakeLab(tmp_path, {}), method_of([0.1, 0.12, 0.14, 0.15, 0.16, 0.2])
+    chosen = method.points(lab)[3]
+    assert [p.energy for p in beside(lab, method, chosen)] == [0.12, 0.15, 0.2]
+    assert [p.energy for p in beside(lab, method, method.points(lab)[0])] == [0.1, 0.14]
+
+
+def test_a_level_is_reached_or_exceeded():
+    points = [FrontPoint(e, 0.0, Assignment()) for e in (0.1, 0.2, 0.3)]
+    assert [at_level(points, saved).energy for saved in (0.95, 0.9, 0.85, 0.7, 0.0)] == [0.1, 0.1, 0.1, 0.3, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([(80.0, 0.5), (90.0, 1.5)], 85.0),
+        ([(90.0, 1.5), (80.0, 0.5)], 85.0),
+        ([(70.0, 0.2), (80.0, 0.9)], 80.0),
+        ([(80.0, 2.0), (90.0, 3.0)], 80.0),
+        ([(70.0, 0.0), (75.0, 2.0), (80.0, 0.5), (90.0, 4.0)], 72.5),
+    ],
+)
+def test_where_a_loss_passes_the_bound(points, expected):
+    assert crossing(points, 1.0) == pytest.approx(expected)
+
+
+def test_without_a_retrained_point_within_the_bound_the_network_stays_exact():
+    dear, cheap = (Retrained(FrontPoint(e, 0.0, Assignment()), 9.0, loss, 7.0) for e, loss in ((0.2, 0.3), (0.1, 0.9)))
+    assert [cheapest([dear, cheap], bound) for bound in (1.0, 0.3, 0.2)] == [cheap, dear, NOT_CHANGED]
+
+
+def test_a_measurement_is_made_once_and_depends_on_its_key(tmp_path):
+    measured = []
+
+    def measure():
+        measured.append(None)
+        return {"value": len(measured)}
+
+    store = Store(tmp_path)
+    first = [store.value("kind", {"seed": 0, "name": "a"}, measure) for _ in range(2)]
+    assert first == [{"value": 1}] * 2 == [Store(tmp_path).value("kind", {"name": "a", "seed": 0}, measure)] * 2
+    assert store.value("kind", {"seed": 1, "name": "a"}, measure) == {"value": 2}
+    assert store.value("other", {"seed": 0, "name": "a"}, measure) == {"value": 3}
+
+
+def test_a_failed_measurement_leaves_nothing_behind(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        store.value("kind", {}, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.network({}, torch.nn.Linear(1, 1), lambda network: 1 / 0)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_network_is_prepared_once(tmp_path):
+    def prepare(network):
+        with torch.no_grad():
+            network.weight.fill_(7.0)
+
+    def never(network):
+        raise AssertionError
+
+    store = Store(tmp_path)
+    prepared = store.network({"a": 1}, torch.nn.Linear(3, 2), prepare)
+    found = store.network({"a": 1}, torch.nn.Linear(3, 2), never)
+    assert all(torch.equal(found.state_dict()[k], v) for k, v in prepared.state_dict().items())
+    assert found.weight.unique().tolist() == [7.0]
+
+
+def test_all_parts_in_the_store_are_merged(tmp_path):
+    store = Store(tmp_path)
+    for part, network in (("front", "resnet56"), ("cost", "resnet20")):
+        write_json(
+            store.rows(part, network), {"part": part, "network": network, "rows": [{"case": f"{network} {part}"}]}
+        )
+    report = merged(store, "python -m benchmarks.selection")
+    assert report["parts"] == [{"part": "cost", "network": "resnet20"}, {"part": "front", "network": "resnet56"}]
+    assert report["rows"] == [{"case": "resnet20 cost"}, {"case": "resnet56 front"}]
+    assert str(tmp_path) not in str(report)
