@@ -15,7 +15,6 @@ class LinearMap(Multiplying):
 
     Attributes:
         weight: float [O, ...].
-        channel_axis: of its real input and output.
     """
 
     channel_axis = 1
@@ -25,21 +24,6 @@ class LinearMap(Multiplying):
     def fan_in(self) -> int:
         """Products summed into one output."""
         return int(self.weight[0].numel())
-
-    def per_channel(self, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Values [O] in the shape that multiplies or adds to each channel of `like`."""
-        return values.view([-1 if d == self.channel_axis % like.dim() else 1 for d in range(like.dim())])
-
-    def channels_last(self, x: torch.Tensor) -> torch.Tensor:
-        """[N, C, H, W] -> [N, H, W, C]; a matrix product's [N, ..., F] stays."""
-        return x.movedim(self.channel_axis, -1)
-
-    def channels_first(self, x: torch.Tensor) -> torch.Tensor:
-        """[N, H, W, C] -> [N, C, H, W]; a matrix product's [N, ..., F] stays."""
-        return x.movedim(-1, self.channel_axis)
-
-    def by_channel(self, values: torch.Tensor) -> torch.Tensor:
-        return self.channels_last(values).reshape(len(values), -1, len(self.weight))
 
     def multiplications(self, response: torch.Tensor) -> int:
         """Products of a response [N, O, ...], padding positions included."""

@@ -58,9 +58,6 @@ class QuantMatmul(Multiplying):
             values = self.reals(*inputs)
         return self.with_real_gradient(inputs, values)
 
-    def by_channel(self, values: torch.Tensor) -> torch.Tensor:
-        return values.reshape(len(values), -1, 1)
-
     def second(self, w: torch.Tensor) -> Second:
         """The second activation, real on its grid, in the circuit's coding."""
         source, bits = self.sources[1], self.layer_circuit.table.weight_bits

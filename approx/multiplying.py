@@ -17,12 +17,14 @@ class Multiplying(Operation):
     Attributes:
         layer_circuit: what makes its products.
         exact_operands: coding of the second operand where products are exact.
+        channel_axis: of its real inputs and output.
         gain: float64 [C], free correction of the circuit's mean slope by channel; folded into requantisation.
         bias: float [C], added to the response.
         perturb: called on the real response, before the bias, in FAKE arithmetic only.
     """
 
     exact_operands = Operands.SIGN_MAGNITUDE
+    channel_axis = -1
     gain: torch.Tensor
     bias: torch.Tensor
 
@@ -58,6 +60,18 @@ class Multiplying(Operation):
     def response(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Real output before the bias in INTEGER arithmetic, not rounded, for correction and error studies."""
 
-    @abstractmethod
     def by_channel(self, values: torch.Tensor) -> torch.Tensor:
-        """Values shaped as the output, [N, ...] -> [N, positions, C], C channels with a gain and bias of their own."""
+        """Values shaped as the output, [N, ...] -> [N, positions, C]."""
+        return self.channels_last(values).reshape(len(values), -1, len(self.gain))
+
+    def per_channel(self, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Values [C] in the shape that multiplies or adds to each channel of `like`."""
+        return values.view([-1 if d == self.channel_axis % like.dim() else 1 for d in range(like.dim())])
+
+    def channels_last(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] -> [N, H, W, C]; a matrix product's [N, ..., F] stays."""
+        return x.movedim(self.channel_axis, -1)
+
+    def channels_first(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, H, W, C] -> [N, C, H, W]; a matrix product's [N, ..., F] stays."""
+        return x.movedim(-1, self.channel_axis)

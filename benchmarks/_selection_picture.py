@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks._selection_lab import TUNE, Laboratory
 from benchmarks._selection_methods import OURS, UNIFORM, choose, methods
 from benchmarks._selection_retraining import our_points, retrained, uniform_points
-from benchmarks._selection_tables import level_points
+from benchmarks._selection_tables import GOAL_LOSS, level_points
 from noise_models import FrontPoint
 
 OUR_COLOUR, UNIFORM_COLOUR, OTHERS = "#2166c4", "#8b9097", ("#c2470a", "#3b8f5a", "#8a4fb0", "#b08a1e", "#1f8a94")
@@ -29,7 +29,7 @@ def draw(labs: Sequence[Laboratory], path: Path, with_retrained: bool) -> None:
         _chosen(axes, labs)
         if with_retrained:
             _retrained(axes, labs)
-        axes.axhline(labs[0].plan.largest_loss, color="#8b9097", linewidth=0.8, linestyle=":")
+        axes.axhline(GOAL_LOSS, color="#8b9097", linewidth=0.8, linestyle=":")
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -0.5), min(high, HIGHEST))
         axes.set_xlabel("multiplication energy saved (%)")

@@ -9,7 +9,9 @@ Per layer (MACs = positions * channels * fan_in, padding positions included; all
                         sign-magnitude codings: sign logic per multiplication;
                         9-bit coding: memory of the ninth bit, also DRAM if it pushes weights off the chip;
                         affine: sum over the receptive field per output position and group (fan_in additions,
-                        shared by the group's output channels), and weight zero point * that sum per output
+                        shared by the group's output channels), and weight zero point * that sum per output;
+                        of products of two activations in the 8-bit codings sign-magnitude and signed:
+                        requantisation of the second one, which has nine bits without its zero point
     requantisation      outputs * (32x32 bit multiplication + 64-bit addition)
     weight_memory       traffic of 8-bit weights (`deploy.traffic`)
     activation_memory   traffic of 8-bit inputs and outputs (`deploy.traffic`)
@@ -180,7 +182,6 @@ def _layer(work: LayerWorkload, use: _Use, hardware: Hardware, resident: tuple[b
     """Component -> energy. `resident`: whether all weights stay on the chip, as 8-bit baseline and in use."""
     bits = hardware.arithmetic.accumulator_bits
     register_bits = work.macs * hardware.dataflow.accumulator_registers * bits
-    requantise = hardware.multiply_pj(REQUANTISATION_BITS, REQUANTISATION_BITS)
     weights_8bit = traffic_energy(weight_bits_moved(work, WEIGHT_BITS, hardware, resident=resident[0]), hardware)
     weights_used = traffic_energy(weight_bits_moved(work, use.weight_bits, hardware, resident=resident[1]), hardware)
     return {
@@ -188,8 +189,7 @@ def _layer(work: LayerWorkload, use: _Use, hardware: Hardware, resident: tuple[b
         "accumulation": Quantity.of(work.macs * hardware.add_pj(bits), "add")
         + Quantity.of(register_bits * hardware.memory_pj_per_bit["register"], "register"),
         "operand_overhead": _operand_logic(work, use, hardware) + (weights_used - weights_8bit),
-        "requantisation": Quantity.of(work.outputs * requantise, "multiply")
-        + Quantity.of(work.outputs * hardware.add_pj(2 * REQUANTISATION_BITS), "add"),
+        "requantisation": _requantisation(work.outputs, hardware),
         "weight_memory": weights_8bit,
         "activation_memory": traffic_energy(activation_bits_moved(work, hardware), hardware),
     }
@@ -202,8 +202,22 @@ def _multiplication(work: LayerWorkload, use: _Use, hardware: Hardware) -> Quant
     return total(Quantity.of(exact * c.energy_relative, "multiply", _key(c)) for c in use.circuits)
 
 
+def _requantisation(values: int, hardware: Hardware) -> Quantity:
+    multiply = hardware.multiply_pj(REQUANTISATION_BITS, REQUANTISATION_BITS)
+    add = hardware.add_pj(2 * REQUANTISATION_BITS)
+    return Quantity.of(values * multiply, "multiply") + Quantity.of(values * add, "add")
+
+
 def _operand_logic(work: LayerWorkload, use: _Use, hardware: Hardware) -> Quantity:
     """Logic beside the multipliers that the weight coding needs."""
+    coding = Quantity()
+    if work.kind == "matmul" and use.operands in (Operands.SIGN_MAGNITUDE, Operands.SIGNED):
+        coding = _requantisation(work.second_operands, hardware)
+    return coding + _product_logic(work, use, hardware)
+
+
+def _product_logic(work: LayerWorkload, use: _Use, hardware: Hardware) -> Quantity:
+    """For each product or output."""
     if use.operands is Operands.AFFINE:
         accumulator = hardware.arithmetic.accumulator_bits
         box_bits = ACTIVATION_BITS + math.ceil(math.log2(work.fan_in))

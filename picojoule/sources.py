@@ -34,7 +34,9 @@ def find_program(model: str) -> Path | None:
     if model_entry(model) is None and path.is_dir():
         program = path / "deploy" / PROGRAM
         if not program.is_file():
-            raise UserError(f"{path}: no finished run (deploy/{PROGRAM} is missing); finish it with `picojoule run`")
+            raise UserError(
+                f"{path}: no finished run (deploy/{PROGRAM} is missing); finish it with `picojoule run` or `retrain`"
+            )
         return program
     return path if path.suffix == ".safetensors" else None
 

@@ -38,10 +38,12 @@ def method_of(energies):
 
 @given(st.integers(1, 90), st.integers(0, 90))
 def test_the_cheapest_point_within_the_bound_is_chosen(tmp_path_factory, count, broken):
-    energies = [(n + 1) / 100 for n in range(count)]
-    lab = FakeLab(tmp_path_factory.mktemp("store"), {e: 1.01 if n < broken else 1.0 for n, e in enumerate(energies)})
+    bound, energies = FULL.largest_loss, [(n + 1) / 100 for n in range(count)]
+    lab = FakeLab(
+        tmp_path_factory.mktemp("store"), {e: 1.01 * bound if n < broken else bound for n, e in enumerate(energies)}
+    )
     chosen = choose(lab, method_of(energies))
-    assert chosen.energy == min((e for e in energies if lab.losses[e] <= 1.0), default=EXACT.energy)
+    assert chosen.energy == min((e for e in energies if lab.losses[e] <= bound), default=EXACT.energy)
     assert len(lab.measured) <= count.bit_length()
 
 

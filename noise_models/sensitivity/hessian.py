@@ -52,7 +52,7 @@ class HessianVector(Refinement):
         if layer not in self.records:
             raise ValueError(f"there is no layer {layer!r}; the network has {list(self.records)}")
         errors = iter(self.errors.of(layer, choice, self.records[layer]))
-        disturbed = self.network.layers()[layer]
+        disturbed = self.network.multiplying()[layer]
         step = torch.zeros((), requires_grad=True)
         disturbed.perturb = lambda response: response + step * next(errors)
         try:

@@ -8,7 +8,7 @@ import torch
 
 from approx import Arithmetic, Assignment, LayerChoice, QuantisedNetwork
 from approx.correction import GAIN_LIMITS
-from approx.layer import QuantLayer
+from approx.multiplying import Multiplying
 from approx.operands import Operands
 from approx.visiting import CHUNK
 from multipliers import Multiplier
@@ -32,12 +32,12 @@ class LayerErrors:
         Raises:
             ValueError: the network is corrected already.
         """
-        corrected = [name for name, layer in network.layers().items() if (layer.gain != 1).any()]
+        corrected = [name for name, layer in network.multiplying().items() if (layer.gain != 1).any()]
         if corrected:
             raise ValueError(f"layers {corrected} are corrected already; start from the network before correction")
         self.network = copy.deepcopy(network).use(Arithmetic.INTEGER)
         self.library = library
-        self._correctable = {step.label for step in network.operations() if isinstance(step, QuantLayer)}
+        self._correctable = {step.label for step in network.operations() if isinstance(step, Multiplying)}
         self._exact: tuple[str, Operands, _Response] | None = None
 
     def of(self, name: str, choice: LayerChoice, seen: LayerRecord) -> list[torch.Tensor]:
@@ -52,8 +52,8 @@ class LayerErrors:
             ValueError: there is no such layer or circuit, or the circuit does not fit.
         """
         self.network.assign(Assignment({name: choice}), self.library)
-        layer = self.network.layers()[name]
-        codes = torch.cat(seen.codes)
+        layer = self.network.multiplying()[name]
+        codes = tuple(torch.cat(parts) for parts in zip(*seen.codes, strict=True))
         approximate, exact = _Response.of(layer, codes), self._exact_response(name, layer, codes)
         error = approximate.values - exact.values
         if name in self._correctable:
@@ -61,9 +61,9 @@ class LayerErrors:
             gain = gain.clamp(*GAIN_LIMITS)
             scale, shift = (layer.per_channel(p.float(), error) for p in (gain, exact.mean - gain * approximate.mean))
             error = torch.addcmul(shift - exact.values, approximate.values, scale)
-        return list(error.split([len(part) for part in seen.codes]))
+        return list(error.split([len(part) for part in seen.images]))
 
-    def _exact_response(self, name: str, layer: QuantLayer, codes: torch.Tensor) -> "_Response":
+    def _exact_response(self, name: str, layer: Multiplying, codes: tuple[torch.Tensor, ...]) -> "_Response":
         """Kept until another layer or coding is asked for: candidates come layer by layer."""
         if self._exact is None or self._exact[:2] != (name, layer.operands):
             layer.use_circuit("exact", layer.operands, None)
@@ -81,9 +81,12 @@ class _Response:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, layer: QuantLayer, codes: torch.Tensor) -> "_Response":
-        parts = (layer.channels_first(layer.sources[0].reals(part)) for part in codes.split(CHUNK))
-        values = torch.cat([layer.response(part) for part in parts])
-        rows = layer.channels_last(values).flatten(0, -2).double()
+    def of(cls, layer: Multiplying, codes: tuple[torch.Tensor, ...]) -> "_Response":
+        found = []
+        for part in zip(*(read.split(CHUNK) for read in codes), strict=True):
+            reals = (source.reals(read) for source, read in zip(layer.sources, part, strict=True))
+            found.append(layer.response(*map(layer.channels_first, reals)))
+        values = torch.cat(found)
+        rows = layer.by_channel(values).flatten(0, 1).double()
         mean = rows.mean(0)
         return cls(values, mean, (rows - mean).square_().mean(0).sqrt())

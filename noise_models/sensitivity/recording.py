@@ -7,22 +7,25 @@ from dataclasses import dataclass, field
 import torch
 
 from approx import QuantisedNetwork
-from approx.layer import QuantLayer
+from approx.multiplying import Multiplying
 from noise_models.progress import Progress
 from noise_models.sensitivity.gradient_pass import Batches, gradient_pass
 
 
 @dataclass(eq=False)
 class LayerRecord:
-    """One layer on N images, by call: one call a batch, or one a step of a recurrent layer.
+    """One layer, or product of two activations, on N images, by call.
+
+    There is one call a batch, or one a step of a recurrent layer.
 
     Attributes:
-        codes: activation codes the layer read, uint8 [R, ..., C] each; R images, or equally many rows of each image.
+        codes: of the activation or the two that were read, uint8 [R, ..., C] each; R images, or equally many rows of
+            each image.
         gradients: of each image's loss at the real response before the bias, float32 [R, O, ...] each.
         images: numbers int64 [R] each, of the images the rows belong to.
     """
 
-    codes: list[torch.Tensor] = field(default_factory=list)
+    codes: list[tuple[torch.Tensor, ...]] = field(default_factory=list)
     gradients: list[torch.Tensor] = field(default_factory=list)
     images: list[torch.Tensor] = field(default_factory=list)
 
@@ -56,7 +59,7 @@ def record(
     Raises:
         ValueError: as `gradient_pass`.
     """
-    records = {name: LayerRecord() for name in network.layers()}
+    records = {name: LayerRecord() for name in network.multiplying()}
     taps = {name: kept.tap for name, kept in records.items()}
     with _reading(network, records):
         return records, gradient_pass(network, taps, batches, temperature, seed, progress)
@@ -71,16 +74,17 @@ def _reading(network: QuantisedNetwork, records: dict[str, LayerRecord]) -> Iter
         nonlocal before, now
         before, now = before + now, len(inputs[0])
 
-    def reader(layer: QuantLayer, kept: LayerRecord) -> Callable[..., None]:
+    def reader(layer: Multiplying, kept: LayerRecord) -> Callable[..., None]:
         def read(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            codes = layer.codes(inputs[0])
-            kept.codes.append(codes)
-            kept.images.append(before + torch.arange(len(codes)) // (len(codes) // now))
+            pairs = zip(layer.sources, inputs, strict=True)
+            kept.codes.append(tuple(source.byte_codes(layer.channels_last(x)) for source, x in pairs))
+            rows = len(inputs[0])
+            kept.images.append(before + torch.arange(rows) // (rows // now))
 
         return read
 
     hooks = [network.register_forward_pre_hook(next_batch)]
-    hooks += [layer.register_forward_pre_hook(reader(layer, records[n])) for n, layer in network.layers().items()]
+    hooks += [layer.register_forward_pre_hook(reader(layer, records[n])) for n, layer in network.multiplying().items()]
     try:
         yield
     finally:

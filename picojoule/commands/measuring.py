@@ -7,6 +7,7 @@ shorter one ended.
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -16,7 +17,6 @@ import torch
 import approx
 from approx import Assignment, QuantisedNetwork, Reference
 from noise_models import Front, FrontPoint
-from picojoule.commands.choosing import NATS, Basis
 from picojoule.commands.workplace import Workplace
 from picojoule.data import Loader
 from picojoule.files import Json, canonical_json, hash_json
@@ -26,8 +26,6 @@ from picojoule.pipeline.savings import library_key
 from picojoule.run_folder import RunFolder
 from picojoule.stages import Stage, StageContext, run_stage
 
-BAND = (1e-3, 0.1)
-"""Predicted rise of the loss in nats of the points worth measuring: below nothing is lost, above nearly everything."""
 _CODE = (*SHARED_CODE, "multipliers", "picojoule.commands.measuring")
 
 
@@ -52,12 +50,19 @@ class Accuracy:
         return stdev(self.by_seed) if len(self.by_seed) > 1 else None
 
 
-def worth_measuring(front: Front, count: int, basis: Basis) -> list[FrontPoint]:
-    """At most so many points, cheapest first, evenly over the energies of those where accuracy is at stake."""
-    points = list(front)
-    if basis.unit == NATS:
-        points = [p for p in points if BAND[0] <= p.degradation <= BAND[1]] or points
-    return spread(points, count)
+def worth_measuring(front: Front, count: int, band: tuple[float, float]) -> list[FrontPoint]:
+    """At most so many points within a band of degradation, evenly over its orders of magnitude, cheapest first.
+
+    The point nearest the band where none is within.
+    """
+    low, high = (math.log(bound) for bound in band)
+    known = [(math.log(p.degradation) if p.degradation > 0 else -math.inf, p) for p in front]
+    within = [(level, p) for level, p in known if low <= level <= high]
+    if not within:
+        return [min(known, key=lambda pair: max(low - pair[0], pair[0] - high))[1]]
+    wanted = [high - (high - low) * k / max(1, count - 1) for k in range(count)]
+    nearest = {min(range(len(within)), key=lambda i: abs(within[i][0] - level)) for level in wanted}
+    return [within[i][1] for i in sorted(nearest)]
 
 
 def spread(points: Sequence[FrontPoint], count: int) -> list[FrontPoint]:

@@ -40,18 +40,23 @@ def source(model: str, weights: str | None, data: str, data_root: Path | None) -
     return {"model.name": model, "model.weights": weights, "data.name": data, "data.root": data_root}
 
 
-def resolved(options: Mapping[str, Any], settings: Sequence[str] = ()) -> "RunConfig":
+def resolved(options: Mapping[str, Any], settings: Sequence[str], unused: Sequence[str]) -> "RunConfig":
     """The configuration that options amount to.
 
     Args:
         options: "section.key" -> value; None where it was not given.
         settings: "section.key=value", which win over options.
+        unused: sections and keys that mean nothing to the command.
 
     Raises:
-        UserError: a value is out of range or a key is not known, named as `--set` would.
+        UserError: a value is out of range, or a key is not known or not used, named as `--set` would.
     """
     from picojoule.config.loading import parse_config
 
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if key in unused or key.partition(".")[0] in unused:
+            raise UserError(f"--set {setting}: this command does not use it; leave it out")
     given = [f"{key}={_toml(value)}" for key, value in options.items() if value is not None]
     return parse_config("", "command line", [*given, *settings])
 

@@ -28,6 +28,8 @@ ValidationOption = Annotated[
     str | None, typer.Option(help="Keep the weights best in accuracy or divergence; absent: the last.")
 ]
 
+UNUSED = ("train", "prune", "tolerance", "deploy", "energy")
+
 
 def retrain(
     model: ModelArgument,
@@ -75,7 +77,7 @@ def retrain(
     options = source(model, weights, data, data_root)
     more = {"data.calibration_images": images, "select.library": library, "seed": seed, "name": "retrain"}
     keys = {f"retrain.{key}": value for key, value in recipe.items()}
-    config = resolved({**options, **more, **keys}, settings)
+    config = resolved({**options, **more, **keys}, settings, UNUSED)
     chosen = Assignment.load(assignment)
     values = train_assigned(Workplace.open(config, plan, chosen), chosen, out, test)
     print_retrained(values, console())

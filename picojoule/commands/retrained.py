@@ -54,9 +54,8 @@ def train_assigned(place: Workplace, assignment: Assignment, out: Path, test: bo
     Returns:
         Accuracies, shares of the images they name, and files.
     """
-    torch.set_num_threads(place.config.threads or torch.get_num_threads())
-    assignment.circuits(approx.capture(place.network(), torch.zeros(1, *place.splits.train.shape)).multiplying(),
-                        place.library)  # fmt: skip  # before anything is written
+    fresh = approx.capture(place.network(), torch.zeros(1, *place.splits.train.shape))
+    assignment.circuits(fresh.multiplying(), place.library)  # refuses a wrong one before anything is written
     with place.lab(out) as lab:
         floating = place.prepared(lab)
         quantised = quantise(lab, floating)

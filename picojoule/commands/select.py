@@ -25,6 +25,9 @@ from picojoule.errors import UserError
 PerLayerOption = Annotated[
     int | None, typer.Option(min=1, help="So many circuits within a layer, each for some output channels.")
 ]
+COST = 'What is minimised: "hardware" (default) charges sign logic and wider weights; or "multiplication" alone.'
+BUDGETS = ("select.max_loss", "select.max_degradation", "select.energy", "select.candidates")
+UNUSED = ("train", "prune", "quantise", "tolerance", "retrain", "deploy", *BUDGETS)
 
 
 def select(
@@ -48,7 +51,8 @@ def select(
     at_most: Annotated[int | None, typer.Option(min=1, help="Distinct circuits in the whole network.")] = None,
     area: Annotated[float | None, typer.Option(help="Area of one of each distinct circuit together, um^2.")] = None,
     pin: Annotated[list[str] | None, typer.Option(help="LAYER=CIRCUIT; LAYER may be a pattern. Repeatable.")] = None,
-    energy: Annotated[float | None, typer.Option(help="Largest energy, share of exact multiplication's.")] = None,
+    energy: Annotated[float | None, typer.Option(help="Largest energy, as minimised, share of exact.")] = None,
+    cost: Annotated[str | None, typer.Option(help=COST)] = None,
     degradation: Annotated[float | None, typer.Option(help="Largest predicted degradation.")] = None,
     points: Annotated[int, typer.Option(min=1, help="Points to write as assignments, without --measure.")] = 8,
     measure: Annotated[int, typer.Option(min=0, help="Points to write and to measure bit-exactly.")] = 0,
@@ -63,16 +67,19 @@ def select(
     validation images, weights tuned but not retrained; interrupted, the same command goes on.
     """
     from noise_models import Limits
-    from picojoule.commands.choosing import Sources, choose, read_basis
+    from picojoule.commands.basis import Sources, read_basis
+    from picojoule.commands.choosing import choose
     from picojoule.commands.selected import Request, report
     from picojoule.commands.workplace import Workplace
     from picojoule.front_folder import check_front_folder
 
     check_front_folder(out)
-    limits = Limits(energy, degradation, at_most, area, _pins(pin or []))
     options = source(model, weights, data, data_root)
-    more = {"select.method": method, "select.operands": operands, "select.library": library}
-    config = resolved({**options, **more, "data.calibration_images": images}, settings)
+    more = {"select.method": method, "select.operands": operands, "select.cost": cost}
+    last = {"select.library": library, "select.circuits_at_most": at_most, "select.area_um2": area}
+    config = resolved({**options, **more, **last, "data.calibration_images": images}, settings, UNUSED)
+    chosen, pins = config.select, {**config.select.pins, **_pins(pin or [])}
+    limits = Limits(energy, degradation, chosen.circuits_at_most, chosen.area_um2, pins)
     place = Workplace.open(config, plan)
     basis = read_basis(place, Sources(traces, sensitivity, tolerance))
     fronts = choose(place, basis, limits, circuits_per_layer)

@@ -7,7 +7,8 @@ from typing import Any
 
 from approx import Assignment
 from noise_models import FrontPoint
-from picojoule.commands.choosing import Basis, Fronts
+from picojoule.commands.basis import Basis
+from picojoule.commands.choosing import Fronts
 from picojoule.commands.measuring import Accuracy, Measurement, spread, worth_measuring
 from picojoule.commands.workplace import Workplace
 from picojoule.front_folder import PICTURES, WORK, write_front, write_measured
@@ -39,8 +40,8 @@ class Request:
 
 def report(place: Workplace, basis: Basis, fronts: Fronts, request: Request) -> Row:
     """Measures what is asked for, writes the folder, prints the table; returns it as JSON."""
-    points = worth_measuring(fronts.front, request.measure, basis) if request.measure else ()
-    uniform = worth_measuring(fronts.baseline, request.measure, basis) if request.measure else ()
+    points = worth_measuring(fronts.front, request.measure, basis.band) if request.measure else ()
+    uniform = worth_measuring(fronts.baseline, request.measure, basis.band) if request.measure else ()
     exact, accuracies, images = _measure(place, [*points, *uniform], request)
     written = points or spread(list(fronts.front), request.points)
     files = write_front(request.out, fronts.front, fronts.baseline, written)
@@ -102,7 +103,7 @@ def _contents(place: Workplace, basis: Basis, fronts: Fronts, about: Row) -> Fro
     def point(kind: str, p: FrontPoint) -> PicturePoint:
         row = measured.get((kind, p.energy), {})
         saved = multiplication_saved(p.assignment, fronts.macs, place.library)
-        label = circuit_of(p) if kind == "uniform" else ""
+        label = circuit_of(p).split("_", 1)[-1] if kind == "uniform" else ""
         return PicturePoint(saved, p.degradation, row.get("accuracy"), row.get("accuracy_std"), label)
 
     note = f"bit-exact, {about.get('images', 0):,} validation images, weights tuned, not retrained"

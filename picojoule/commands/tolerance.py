@@ -24,6 +24,8 @@ from picojoule.commands.options import (
     source,
 )
 
+UNUSED = ("train", "prune", "retrain", "deploy", "energy")
+
 
 def tolerance(
     model: ModelArgument,
@@ -61,7 +63,7 @@ def tolerance(
     options = source(model, weights, data, data_root)
     more = {"tolerance.method": method, "tolerance.images": images, "tolerance.preset": preset}
     last = {"tolerance.epochs": epochs, "select.library": library}
-    place = Workplace.open(resolved({**options, **more, **last}, settings), plan)
+    place = Workplace.open(resolved({**options, **more, **last}, settings, UNUSED), plan)
     files = []
     with place.scratch(out) as lab:
         floating = place.prepared(lab)

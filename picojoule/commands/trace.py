@@ -24,6 +24,8 @@ from picojoule.commands.options import (
     source,
 )
 
+UNUSED = ("train", "prune", "quantise", "tolerance", "retrain", "deploy", "energy")
+
 
 def trace(
     model: ModelArgument,
@@ -53,7 +55,7 @@ def trace(
     check_picture(picture)
     options = source(model, weights, data, data_root)
     more = {"data.calibration_images": images, "select.patches": patches}
-    config = resolved({**options, **more}, settings)
+    config = resolved({**options, **more}, settings, UNUSED)
     place = Workplace.open(config, plan)
     batches = place.batches(config.data.calibration_images)
     traces = approx.trace(approx.quantise(place.network(), batches), batches, config.select.patches)

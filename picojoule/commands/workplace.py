@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from approx import Assignment
@@ -46,6 +47,7 @@ class Workplace:
         Raises:
             ValueError: data or circuits are missing, or the network does not take the images; nothing was written.
         """
+        torch.set_num_threads(config.threads or torch.get_num_threads())
         library = open_library(config.select.library, config.data.root, assignment)
         place = cls(config, load_data(config.data), library, plan)
         check_input(place.network(), place.splits.train.shape, name=config.model.name)

@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 @register_model("vit_tiny", input_shape=(3, 32, 32))
 class ViTTiny(nn.Module):
-    """5,362,762 parameters and 366.3 million multiplications, 19.5 million of them between two activations."""
+    """5,362,762 parameters and 365.1 million multiplications, 19.5 million of them between two activations."""
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ def _accuracies(axes: Any, contents: FrontContents, exact: float) -> None:
             bars = [100 * (p.std or 0.0) for p in measured] if any(p.std for p in measured) else None
             style: dict[str, Any] = {"fmt": marker + line, "color": colour, "ms": 6, "lw": 1.4, "capsize": 3}
             axes.errorbar(x, y, yerr=bars, label=f"{name}, measured", zorder=3, **style)
-            _name_circuits(axes, measured, [p.accuracy or 0.0 for p in measured])
+            _name_circuits(axes, measured)
     top = max([exact, *(p.accuracy for p in (*contents.front, *contents.baseline) if p.accuracy is not None)])
     lowest = min((p.accuracy for p in contents.front if p.accuracy is not None), default=exact)
     floor = max(lowest, exact - IN_VIEW / 100)
@@ -109,17 +109,20 @@ def _degradations(axes: Any, contents: FrontContents) -> None:
     shown = measured or [p for p in contents.front if p.degradation > 0]
     if shown:
         high = max(p.degradation for p in shown)
-        axes.set(yscale="log", ylim=(min(p.degradation for p in shown) / 5, high * 5))
+        axes.set(yscale="log", ylim=(min(p.degradation for p in shown) / 3, high * 4))
         lowest = min(p.saved for p in shown)
-        axes.set_xlim(100 * lowest - (4 if measured else 1), 101)
+        axes.set_xlim(100 * lowest - (7 if measured else 1), 101)
     axes.set(ylabel=f"predicted {contents.unit}")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", fontsize=9)
 
 
-def _name_circuits(axes: Any, points: Sequence[PicturePoint], heights: Sequence[float]) -> None:
-    for point, height in zip(points, heights, strict=True):
-        if point.label:
-            at = (100 * point.saved, 100 * height)
-            axes.annotate(point.label, at, xytext=(0, -13), textcoords="offset points", ha="center", fontsize=8,
-                          color=UNIFORM, annotation_clip=True)  # fmt: skip
+def _name_circuits(axes: Any, points: Sequence[PicturePoint]) -> None:
+    """Left of the point, where no error bar is."""
+    from matplotlib.patheffects import withStroke
+
+    for point in points:
+        at = (100 * point.saved, 100 * (point.accuracy or 0.0))
+        style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "color": UNIFORM}
+        name = axes.annotate(point.label, at, xytext=(-8, 0), textcoords="offset points", annotation_clip=True, **style)
+        name.set(zorder=4, path_effects=[withStroke(linewidth=3, foreground="white")])

@@ -27,7 +27,7 @@ def draw_codes(traces: Mapping[str, LayerTrace], path: Path) -> None:
     axes.set_yticks(range(len(shares)), list(traces), fontsize=8)
     axes.set(xlabel="activation code", title="share of the multiplications' activation operands")
     for number, trace in enumerate(traces.values()):
-        axes.plot([trace.input_zero] * 2, [number - 0.5, number + 0.5], color="#c2470a", lw=1.2)
+        axes.plot([trace.input_zero - 0.5] * 2, [number - 0.5, number + 0.5], color="#c2470a", lw=1.2)
     axes.plot([], [], color="#c2470a", lw=1.2, label="zero point")
     axes.legend(loc="lower right", fontsize=8)
     figure.colorbar(image, ax=axes, pad=0.01, label="share (0.01 % and less: white)")

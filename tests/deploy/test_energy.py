@@ -144,6 +144,32 @@ def test_activations_that_do_not_fit_go_to_dram() -> None:
     assert values(account(NET, {}, small), 0)["activation_memory"] == pytest.approx(fits + 55 * 8 * 100)
 
 
+def test_a_second_activation_is_stored_as_an_input_and_read_as_a_weight() -> None:
+    """Two products [5, 9] x [9, 3]: as the convolution's, but nothing in the weights' place lies further out."""
+    product = LayerWorkload("qk", "matmul", fan_in=9, channels=6, groups=2, positions=5, inputs=2 * (45 + 27))
+    roomy = replace(HARDWARE, dataflow=replace(HARDWARE.dataflow, activation_bytes=10_000, weight_bytes=0))
+    before = values(account([product], {}, roomy), 0)
+    assert before["weight_memory"] == pytest.approx(216 + 54 * 3 * 8)
+    assert before["activation_memory"] == pytest.approx(216 + 5 * 9 * 2 * 8 + (144 + 30) * 8 * 2)
+    assert before["multiplication"] == pytest.approx(54)
+
+
+@pytest.mark.parametrize(
+    ("operands", "overhead"),
+    [
+        ("sign-magnitude", 54 * (3.2 + 0.64) + 270 * 0.05),
+        ("signed", 54 * (3.2 + 0.64)),
+        ("sign-magnitude-9", 270 * 0.05 + 270 * 0.1 + 54 * 3),
+        ("affine", (5 * 2 * 9 + 30) * 0.2 + 30 * 0.3),
+    ],
+)
+def test_coding_a_second_activation_costs_what_weights_are_spared(operands: str, overhead: float) -> None:
+    product = LayerWorkload("qk", "matmul", fan_in=9, channels=6, groups=2, positions=5, inputs=2 * (45 + 27))
+    choice = {"qk": (circuit(0.5, signed=operands == "signed"), operands)}
+    report = account([product], choice, HARDWARE)
+    assert values(report, 0, after=True)["operand_overhead"] == pytest.approx(overhead)
+
+
 def test_signed_circuits_need_no_overhead() -> None:
     report = account(NET, {"conv": (circuit(0.5, signed=True), "signed")}, HARDWARE)
     assert values(report, 0, after=True)["operand_overhead"] == 0

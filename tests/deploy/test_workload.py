@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from approx import capture
+from approx import capture, quantise, trace
 from deploy.program import Conv2d, Linear
 from deploy.testing import every_operation_program
 from deploy.workload import LayerWorkload, workloads_of_module, workloads_of_program
@@ -119,6 +119,47 @@ class _Product(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.inner(x)
         return y @ y.transpose(-1, -2)
+
+
+def test_a_product_of_activations_by_hand() -> None:
+    linear, product = workloads_of_module(_Product(), (3, 4))
+    assert linear.name == "inner"
+    assert product == LayerWorkload("matmul", "matmul", 4, 3, 1, 3, 2 * 12)
+    assert (product.macs, product.outputs, product.weights, product.second_operands) == (36, 9, 0, 12)
+
+
+class _Attention(nn.Module):
+    """Two attentions in one module, one of them spelt out, and a parameter in a matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 18)
+        self.weight = nn.Parameter(torch.randn(6, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).reshape(-1, 7, 3, 2, 3).permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v)
+        z = torch.softmax(F.dropout(q @ k.transpose(2, 3), 0.1, self.training), -1).clone() @ v
+        return (y + z).transpose(1, 2).reshape(-1, 7, 6) @ self.weight
+
+
+def test_attentions_are_named_and_counted_as_in_the_quantised_network() -> None:
+    x = torch.randn(4, 7, 6)
+    network = quantise(_Attention(), [x])
+    found = workloads_of_module(_Attention(), (7, 6))
+    assert [work.name for work in found] == ["qkv", "qk", "av", "qk_2", "av_2", "layer"]
+    traced = trace(network, [x])
+    assert {work.name: work.macs for work in found} == {name: t.macs for name, t in traced.items()}
+    qk, av = found[1:3]
+    assert qk == LayerWorkload("qk", "matmul", 3, 2 * 7, 2, 7, 2 * 3 * 14)
+    assert av == LayerWorkload("av", "matmul", 7, 2 * 3, 2, 7, 2 * 7 * 10)
+
+
+def test_convolutions_of_other_dimensions() -> None:
+    (line,) = workloads_of_module(nn.Sequential(nn.Conv1d(2, 4, 3, groups=2)), (2, 5))
+    assert line == LayerWorkload("0", "conv1d", 3, 4, 2, 3, 10)
+    (room,) = workloads_of_module(nn.Sequential(nn.Conv3d(2, 4, 3, padding="same")), (2, 5, 4, 3))
+    assert room == LayerWorkload("0", "conv3d", 54, 4, 1, 60, 120)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_the_error_is_the_tables_summed_and_corrected(small: Any, few_circuits: 
         error = torch.cat(LayerErrors(small.network, few_circuits).of("2", choice, records["2"])).double()
         table = layer_table(few_circuits[choice.multiplier], choice.operands, choice.swap)
         values, scale, zero = small.traces["2"].weight_values(choice.operands)
-        codes = torch.cat(records["2"].codes).permute(0, 3, 1, 2)
+        codes = torch.cat([codes for (codes,) in records["2"].codes]).permute(0, 3, 1, 2)
         patches = F.unfold(codes.float(), 3, stride=2).long().transpose(1, 2).numpy()  # [N, positions, K]
         products = table.values[(values + table.offset)[None, None], patches[:, :, None]].sum(3, dtype=np.int64)
         centred = (patches - int(layer.sources[0].zero_point))[:, :, None]

@@ -1,5 +1,6 @@
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from picojoule.config import DataConfig
+from approx import Assignment, Choice, quantise
+from deploy.build import build
+from deploy.interpreter import run
+from deploy.workload import workloads_of_module
+from multipliers import generate
+from picojoule.config import DataConfig, load_config
 from picojoule.data import Loader, load_data
 from picojoule.models import (
     check_input,
@@ -21,6 +27,7 @@ from picojoule.models import (
     register_model,
 )
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 PARAMETERS = {8: 75290, 14: 172506, 20: 269722, 32: 464154, 44: 658586, 56: 853018}
 
 
@@ -30,6 +37,80 @@ def test_cifar_resnets_have_the_published_size(depth):
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[depth]
     assert sum(isinstance(m, nn.Conv2d | nn.Linear) for m in model.modules()) == depth
     assert check_input(model, (3, 32, 32), name=f"resnet{depth}", classes=10) == 10
+
+
+# Parameters, multiplications: VGG16 and MobileNetV2 as in the literature for CIFAR-10 (14.7 M and 313 M; 2.24 M and
+# 88 M), ViT-Tiny by hand: 12 blocks of 12 w^2 + 13 w parameters; 65 tokens, 64 patches.
+SIZES = {
+    "vgg16_bn_cifar": (14_724_042, 313_201_664),
+    "mobilenet_v2_cifar": (2_236_682, 87_976_448),
+    "vit_tiny": (
+        12 * (12 * 192**2 + 13 * 192) + (48 + 1) * 192 + (1 + 65) * 192 + 2 * 192 + (192 + 1) * 10,
+        12 * (65 * 12 * 192**2 + 2 * 65**2 * 192) + 64 * 48 * 192 + 1920,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_cifar_networks_have_the_published_size(name):
+    model = make_model(name)
+    parameters, macs = SIZES[name]
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert sum(work.macs for work in workloads_of_module(model, (3, 32, 32))) == macs
+    assert check_input(model, (3, 32, 32), name=name, classes=10) == 10
+
+
+def test_mobilenet_keeps_the_size_until_the_third_stage():
+    model, sizes = make_model("mobilenet_v2_cifar"), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda _, inputs, output: sizes.append(output.shape[2]))
+    model(torch.zeros(1, 3, 32, 32))
+    assert sizes == 3 * [32] + 3 * [16] + 7 * [8] + 4 * [4]
+    assert sum(block.adds for block in model.blocks) == 10
+
+
+# As training would leave them: moments of batch normalisation that fit, and linear layers that say something.
+@pytest.mark.parametrize(
+    ("name", "options"), [("vgg16_bn_cifar", {}), ("mobilenet_v2_cifar", {}), ("vit_tiny", {"depth": 2})]
+)
+def test_cifar_networks_quantise_and_take_circuits(name, options):
+    torch.manual_seed(0)
+    model, images = make_model(name, **options), torch.randn(8, 3, 32, 32)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(images)
+        wanted = model.eval()(images)
+        network = quantise(model, [images])
+        found = network(images)
+        both = torch.stack([v - v.mean(0) for v in (found, wanted)]).flatten(1)
+        assert torch.corrcoef(both)[0, 1] > 0.5  # of random weights in up to 53 layers
+        assert torch.equal(network(images[3:4]), found[3:4])
+        if name != "vit_tiny":  # programs have no products of two activations
+            program, scale = build(network), list(network.operations())[-1].output.scale
+            codes = run(program, program.quantise_input(images[:2].numpy()), kernels="fast")
+            assert (codes == torch.round(found[:2] / scale).numpy()).all()
+        assert list(network.multiplying()) == [work.name for work in workloads_of_module(model, (3, 32, 32))]
+        circuit = generate("mul8u_drum4")
+        network.assign(Assignment({"*": Choice(circuit.name)}), {circuit.name: circuit})
+        assert not torch.equal(network(images), found)
+
+
+def test_vit_takes_images_of_other_sizes():
+    model = make_model("vit_tiny", size=8, patch=2, channels_in=1, width=24, depth=1, heads=2, num_classes=7)
+    assert model(torch.zeros(3, 1, 8, 8)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_examples_are_valid_and_name_known_models(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    assert model_entry(config.model.name).input_shape == (3, 32, 32)
+    make_model(config.model.name, **config.model.options)
+    assert (config.model.weights == "published") != (config.train is not None)
 
 
 def test_option_a_shortcut():
