@@ -1,7 +1,5 @@
 """`picojoule compile`: a network for a device."""
 
-# ruff: noqa: PLR0913  an option is an argument
-
 from pathlib import Path
 from typing import Annotated
 

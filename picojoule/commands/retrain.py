@@ -1,7 +1,5 @@
 """`picojoule retrain`: given circuits, tuned weights, training with the bit-exact forward, and the integer program."""
 
-# ruff: noqa: PLR0913  an option is an argument
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """`picojoule select`: one circuit for every layer, the whole front at once."""
 
-# ruff: noqa: PLR0913  an option is an argument
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`picojoule tolerance`: how much error every layer bears."""
 
-# ruff: noqa: PLR0913  an option is an argument
-
 import shutil
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """`picojoule trace`: what every layer sees on calibration images."""
 
-# ruff: noqa: PLR0913  an option is an argument
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,7 @@
 """The front that selection found, as a picture (.svg, .png) by matplotlib: predicted curve, measured points.
 
 Above, accuracies measured bit-exactly, with error bars over seeds; below, predicted degradation. Both over the share of
-multiplication energy saved.
+energy saved: the energy that selection minimised, so that the curve rises.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,6 @@ from picojoule.files import atomic_path
 from picojoule.report.contents import IN_VIEW
 
 OURS, UNIFORM, MUTED = "#2166c4", "#8b5a00", "#6b7078"
-SAVED = "multiplication energy saved (% of exact circuits)"
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class PicturePoint:
     """A choice of circuits.
 
     Attributes:
-        saved: share of multiplication energy.
+        saved: share of the energy that was minimised, relative to exact circuits.
         degradation: predicted.
         accuracy: mean share of validation images, where it was measured.
         std: of the accuracy over seeds, where there are several.
@@ -43,6 +42,7 @@ class FrontContents:
         title: network and data.
         front: all points, in order of energy; those measured have an accuracy.
         baseline: one circuit everywhere; likewise.
+        axis: what was saved, of what.
         unit: of the degradation.
         exact: accuracy of the exact 8-bit network, where points were measured.
         note: what the accuracies were measured on.
@@ -51,6 +51,7 @@ class FrontContents:
     title: str
     front: Sequence[PicturePoint]
     baseline: Sequence[PicturePoint]
+    axis: str
     unit: str
     exact: float | None = None
     note: str = ""
@@ -68,7 +69,7 @@ def draw_front(contents: FrontContents, *paths: Path) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1.5, 1))
         _accuracies(above, contents, contents.exact)
     _degradations(below, contents)
-    below.set_xlabel(SAVED)
+    below.set_xlabel(contents.axis)
     figure.suptitle(contents.title, fontsize=11)
     for path in paths:
         with atomic_path(path) as temporary:

@@ -32,7 +32,8 @@ def in_process(*arguments: str) -> list[str]:
 
 
 def test_help_has_an_example_for_every_command() -> None:
-    for command in (["demo"], ["run"], ["validate"], ["energy"], ["select"], ["compile"], ["multipliers", "ls"]):
+    verbs = ("demo", "run", "validate", "energy", "trace", "tolerance", "select", "retrain", "compile")
+    for command in (*([verb] for verb in verbs), ["multipliers", "ls"]):
         assert "Example: picojoule" in "\n".join(in_process(*command, "--help"))
 
 

@@ -92,7 +92,7 @@ def test_measured_points_are_what_the_network_gives(
     assert json.loads((out / "measured.json").read_text())["written"] == about["written"]
     assert (out / "front.png").read_bytes().startswith(b"\x89PNG")
     svg = (out / "front.svg").read_text()
-    assert "multiplication energy saved (% of exact circuits)" in svg and "100 validation images" in svg
+    assert "sign logic and wider weights charged (% of exact circuits)" in svg and "100 validation images" in svg
 
 
 def test_an_interrupted_measurement_goes_on(
