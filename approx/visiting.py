@@ -24,7 +24,15 @@ class Visitor(fx.Interpreter):
         self.network, self.visit = network, visit
 
     def pass_over(self, images: torch.Tensor) -> None:
-        """One pass in INTEGER arithmetic over images [N, C, H, W]."""
+        """One pass in INTEGER arithmetic over images [N, C, H, W].
+
+        Raises:
+            ValueError: there is no image, or their size is not the one the network was captured with.
+        """
+        if not len(images) or tuple(images.shape[1:]) != self.network.input_shape:
+            raise ValueError(
+                f"expected at least one image, of shape {('N', *self.network.input_shape)}, got {tuple(images.shape)}"
+            )
         with torch.no_grad(), self.network.using(Arithmetic.INTEGER):
             self.run(images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images)
 

@@ -10,15 +10,17 @@ ALWANN's weight map (Mrazek et al., ICCAD 2019) is the special case of one map f
 for itself; judging a weight together with the error the others leave is what OBQ and GPTQ do for exact products
 (Frantar et al., arXiv 2208.11580, 2210.17323).
 
-A change must lower the squared error by more than `CRITERION` times its mean: that is what one more free parameter
-gains by chance (Akaike), so that few samples do not lead astray.
+Codes that hardly vary make the sums cancel almost wholly; they are done in float64.
+
+A change must lower the squared error by more than 2 ln S times its mean, the universal threshold of Donoho and
+Johnstone (Biometrika 81, 1994): about what the best of many chance gains comes to. A weight has hundreds of values,
+and neighbouring outputs of an image tell less than independent samples would.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
-
-CRITERION = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class Descent:
 
     Attributes:
         codes: uint8 [G, S, K].
-        products: float32 [R, 256].
+        products: float64 [R, 256].
         step: float32 [C], real size of one integer unit.
         allowed: bool [C, R], rows a channel may use.
         frozen: bool [C, K], weights that stay.
@@ -57,19 +59,20 @@ class Descent:
         per_group = channels // groups
         codes = self.codes[:, :, position].long()  # [G, S]
         places = (codes + 256 * torch.arange(groups)[:, None]).T.flatten()
-        counts = torch.bincount(places, minlength=256 * groups).view(groups, 256).T.float()  # [256, G]
+        counts = torch.bincount(places, minlength=256 * groups).view(groups, 256).T.double()  # [256, G]
         sums = torch.zeros(groups * 256, per_group).index_add_(0, places, self.residual.reshape(-1, per_group))
-        sums = sums.view(groups, 256, per_group).transpose(0, 1).reshape(256, channels)
+        sums = sums.view(groups, 256, per_group).transpose(0, 1).reshape(256, channels).double()
+        by_channel = counts.repeat_interleave(per_group, 1)
+        sums -= by_channel * sums.sum(0) / samples  # what float32 leaves of the centring
 
         row, everyone = self.rows[:, position], torch.arange(channels)
         now = self.products[row].T  # [256, C]
-        by_channel = counts.repeat_interleave(per_group, 1)
         sums += self.step * by_channel * (now - (by_channel * now).sum(0) / samples)
         energy = self.products.square() @ counts - (self.products @ counts).square() / samples  # [R, G]
         score = self.step**2 * energy.repeat_interleave(per_group, 1) - 2 * self.step * (self.products @ sums)
         score.masked_fill_(~self.allowed.T, torch.inf)
         best = score.argmin(0)
-        least = CRITERION * self.residual.square().mean(0)
+        least = 2 * math.log(samples) * self.residual.square().mean(0)
         moved = (score[best, everyone] < score[row, everyone] - least) & ~self.frozen[:, position]
         self._move(position, moved.nonzero().flatten(), best, codes)
 

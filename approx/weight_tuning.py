@@ -130,8 +130,8 @@ def _tunable(layer: Multiplying) -> TypeGuard[QuantLayer]:
 def _descent(layer: QuantLayer, codes: torch.Tensor, wanted: torch.Tensor) -> Descent:
     """The problem of one layer, gain fitted by least squares."""
     numbers, circuit = layer.integers(), layer.layer_circuit
-    products, rows = circuit.products.float(), circuit.index(numbers.values).long().flatten(1)
-    sums = _sums(products, rows, codes)
+    products, rows = circuit.products.double(), circuit.index(numbers.values).long().flatten(1)
+    sums = _sums(products.float(), rows, codes)
     if layer.operands is Operands.AFFINE:
         per_group = len(rows) // layer.groups
         sums -= numbers.weight_zero.float() * codes.sum(2).float().T.repeat_interleave(per_group, 1)

@@ -165,7 +165,8 @@ def _check_weights(where: str, weights: IntegerWeights) -> None:
 
 def _check_requantisation(where: str, multipliers: Iterable[int], shifts: Iterable[int]) -> None:
     for multiplier, shift in zip(multipliers, shifts, strict=True):
-        fits = (multiplier == 0 or 2**30 <= multiplier < 2**31) and 1 <= shift <= 62
+        least = 0 if shift == 62 else 2**30  # factors below 2^-32, of a channel without weights: fixed_point
+        fits = (multiplier == 0 or least <= multiplier < 2**31) and 1 <= shift <= 62
         _expect(fits, where, f"requantises by {multiplier} >> {shift}, expected 0 or 2^30..2^31-1, shift 1..62")
 
 

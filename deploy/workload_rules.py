@@ -53,7 +53,8 @@ def _matmul(node: fx.Node, parameters: Parameters) -> Iterator[LayerWorkload]:
     if isinstance(node.args[1], fx.Node) and node.args[1].name in parameters:
         yield _dense(_layer_name(node, parameters), first, *second)
     else:
-        yield _products(product_label(node), first, second[-1])
+        broadcast = (*_shape(node)[:-2], *first[-2:])
+        yield _products(product_label(node), broadcast, second[-1])
 
 
 def _attention(node: fx.Node, parameters: Parameters) -> Iterator[LayerWorkload]:

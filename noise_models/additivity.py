@@ -29,6 +29,18 @@ class JointSubstitution:
     parts: tuple[Substitution, ...]
     measured: float
 
+    def __post_init__(self) -> None:
+        """Checks that ratios of the figures mean something.
+
+        Raises:
+            ValueError: one is not positive.
+        """
+        if not (self.measured > 0 and self.alone > 0):
+            raise ValueError(
+                f"layers {[part.layer for part in self.parts]}: measured {self.measured:g} together and {self.alone:g} "
+                f"one by one, both must be positive; measure on more images, or pick worse circuits"
+            )
+
     @property
     def alone(self) -> float:
         """Sum of what was measured of each layer alone."""

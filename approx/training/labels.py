@@ -15,7 +15,7 @@ def check_labels(labels: torch.Tensor, scores: torch.Tensor) -> None:
     """
     if labels.shape != scores.shape[:1] or not len(scores):
         raise ValueError(f"expected one label per image, {len(scores)}, got a tensor of shape {tuple(labels.shape)}")
-    if labels.is_floating_point() or labels.is_complex():
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype is torch.bool:
         raise ValueError(f"expected integer labels, got {labels.dtype}")
     low, high = (int(v) for v in torch.aminmax(labels))
     if low < 0 or high >= scores.shape[1]:

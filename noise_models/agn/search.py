@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from approx import LayerTrace
+from approx.training import check_labels
 from noise_models.agn.folding import foldings
 from noise_models.agn.injection import InjectedNetwork
 from noise_models.agn.reward import CappedReward, Reward
 from noise_models.agn.settings import AgnSettings
 from noise_models.optimiser_state import load_optimiser_tensors, optimiser_tensors
 from noise_models.progress import Progress
-from noise_models.sensitivity import check_labels
 from noise_models.tolerance import Tolerance
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -149,25 +149,26 @@ class AgnSearch:
         return cross_entropy + self.settings.strength * self.reward.price(self.sigma), cross_entropy
 
     def state(self) -> State:
-        """Everything needed to go on, as plain tensors."""
+        """Everything needed to go on, as plain tensors; torch's global random state is for dropout."""
         history = torch.tensor([[e.loss, e.cross_entropy] for e in self.history], dtype=torch.float64)
         return {
             "history": history.reshape(-1, 2),
             "random": self.random.get_state(),
+            "global_random": torch.get_rng_state(),
             "parameter": self.parameter.detach().clone(),
             **{f"{k}.{name}": t for k, o in self.optimisers.items() for name, t in optimiser_tensors(o).items()},
             **{f"network.{name}": value.clone() for name, value in self.network.state_dict().items()},
         }
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on from what `state` gave.
+        """Go on from what `state` gave; torch's global random state is restored with it.
 
         Raises:
             ValueError: it is the state of another network.
         """
         network = {k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")}
         wanted = {name: value.shape for name, value in self.network.state_dict().items()}
-        if {name: value.shape for name, value in network.items()} != wanted or "parameter" not in state:
+        if {name: value.shape for name, value in network.items()} != wanted or "global_random" not in state:
             raise ValueError(
                 f"this is no state of an AGN search over the {len(self.parameter)} layers of this network; "
                 "start without it"
@@ -175,6 +176,7 @@ class AgnSearch:
         self.network.load_state_dict(network)
         self.parameter.data.copy_(state["parameter"])
         self.random.set_state(state["random"])
+        torch.set_rng_state(state["global_random"])
         self.history = [EpochLoss(*row) for row in state["history"].tolist()]
         for key, optimiser in self.optimisers.items():
             own = {name.removeprefix(f"{key}."): value for name, value in state.items() if name.startswith(f"{key}.")}

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from approx import LayerTrace
+from approx.training import check_labels
 from noise_models.agn import InjectedNetwork, foldings
 from noise_models.agn.injection import along_channels, layer_weights
 from noise_models.candidates import Candidates
@@ -16,7 +17,6 @@ from noise_models.differentiable.settings import ChoiceSettings
 from noise_models.optimiser_state import load_optimiser_tensors, optimiser_tensors
 from noise_models.selection import Front, FrontPoint
 from noise_models.selection.hull import choosable
-from noise_models.sensitivity import check_labels
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 State = dict[str, torch.Tensor]
@@ -102,7 +102,8 @@ class DifferentiableChoice:
             ValueError: it is the state of a choice among other candidates.
         """
         alphas = {f"alpha.{name}": mixture.alpha for name, mixture in self.mixtures.items()}
-        if any(name not in state or state[name].shape != alpha.shape for name, alpha in alphas.items()):
+        fits = all(name in state and state[name].shape == alpha.shape for name, alpha in alphas.items())
+        if not fits or not {"epoch", "random"} <= state.keys():
             raise ValueError("this is no state of a differentiable choice among these candidates; start without it")
         for name, alpha in alphas.items():
             alpha.data.copy_(state[name])

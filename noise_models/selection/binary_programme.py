@@ -53,11 +53,19 @@ class BinaryProgramme:
         Raises:
             ValueError: HiGHS gives up; says with which status.
         """
-        self._solver.run()
-        status = self._solver.getModelStatus()
+        status = self._run()
+        if status != highspy.HighsModelStatus.kOptimal:
+            # HiGHS 1.15's presolve calls a rare programme infeasible that is not, or fails at it
+            status = self._run(presolve="off")
         if status == highspy.HighsModelStatus.kOptimal:
             return np.array(self._solver.getSolution().col_value)
         # a programme over binary variables is never unbounded
         if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
             return None
         raise ValueError(f"HiGHS found no answer: {self._solver.modelStatusToString(status)}")
+
+    def _run(self, presolve: str = "choose") -> highspy.HighsModelStatus:
+        self._solver.setOptionValue("presolve", presolve)
+        self._solver.clearSolver()
+        self._solver.run()
+        return self._solver.getModelStatus()

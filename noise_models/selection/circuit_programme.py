@@ -88,12 +88,15 @@ def _room(rows: Rows, quantity: str, bounds: Bounds) -> float:
 
 def _fitting(rows: Rows, bounds: Bounds) -> Rows | None:
     """The candidates that keep each bound when all other layers need their least; None when a layer has none."""
-    for quantity in (q for q in _SUMS if q in bounds):
-        room, lowest = _room(rows, quantity, bounds), _least_of(rows, quantity)
-        pairs = zip(rows.items(), lowest, strict=True)
-        rows = {name: [c for c in row if getattr(c, quantity) - low <= room] for (name, row), low in pairs}
-        if not all(rows.values()):
-            return None
+    before = -1
+    while before != (count := sum(map(len, rows.values()))):  # what one bound leaves out may narrow the other
+        before = count
+        for quantity in (q for q in _SUMS if q in bounds):
+            room, lowest = _room(rows, quantity, bounds), _least_of(rows, quantity)
+            pairs = zip(rows.items(), lowest, strict=True)
+            rows = {name: [c for c in row if getattr(c, quantity) - low <= room] for (name, row), low in pairs}
+            if not all(rows.values()):
+                return None
     return rows
 
 

@@ -48,6 +48,8 @@ class Limits:
             number = isinstance(bound, int | float) and not isinstance(bound, bool) and math.isfinite(bound)
             if not number or bound < 0:
                 raise ValueError(f"limits: {name} must be a finite number >= 0, got {bound!r}")
+        if self.area_um2 == 0:
+            raise ValueError("limits: area_um2 must be > 0, got 0")
         if self.circuits is not None and (self.circuits < 1 or self.circuits != int(self.circuits)):
             raise ValueError(f"limits: circuits must be a whole number >= 1, got {self.circuits!r}")
 
@@ -123,7 +125,10 @@ class Limits:
             raise ValueError(f"{source}: expected an object with keys out of {known}, got {document!r}")
         whole = Assignment.from_json({"version": 1, "layers": document.get("pins", {})}, f"{source}, pins").layers
         pins = {p: value if isinstance(value, str) else whole[p] for p, value in document.get("pins", {}).items()}
-        return cls(**{**document, "pins": pins})
+        try:
+            return cls(**{**document, "pins": pins})
+        except ValueError as error:
+            raise ValueError(f"{source}: {str(error).removeprefix('limits: ')}") from error
 
     def _pinned(self, layer: str, row: Sequence[Candidate], pattern: str) -> list[Candidate]:
         pin = self.pins[pattern]

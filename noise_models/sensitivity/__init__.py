@@ -5,6 +5,5 @@ from noise_models.sensitivity.exact_error import ExactError as ExactError
 from noise_models.sensitivity.fisher import LayerSensitivity as LayerSensitivity
 from noise_models.sensitivity.fisher import Sensitivity as Sensitivity
 from noise_models.sensitivity.fisher import measure_sensitivity as measure_sensitivity
-from noise_models.sensitivity.gradient_pass import check_labels as check_labels
 from noise_models.sensitivity.hessian import HessianVector as HessianVector
 from noise_models.sensitivity.refinement import Refinement as Refinement

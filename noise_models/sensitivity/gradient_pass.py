@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from approx import Arithmetic, QuantisedNetwork
+from approx.training import check_labels
 from noise_models.progress import Progress
 
 Batches = Iterable[torch.Tensor | tuple[torch.Tensor, torch.Tensor]]
@@ -81,19 +82,6 @@ def check_images(images: torch.Tensor, step: int) -> None:
     bad = int((~torch.isfinite(images)).flatten(1).any(1).sum())
     if bad:
         raise ValueError(f"{bad} of {len(images)} images of batch {step + 1} hold NaN or infinity; check the data")
-
-
-def check_labels(labels: torch.Tensor, scores: torch.Tensor) -> None:
-    """Raises ValueError unless there is one label of an existing class for each row of scores [N, F]."""
-    if labels.shape != scores.shape[:1]:
-        raise ValueError(f"expected one label per image, {len(scores)}, got a tensor of shape {tuple(labels.shape)}")
-    if labels.dtype.is_floating_point or labels.dtype is torch.bool:
-        raise ValueError(f"labels must be class numbers (int64), got {labels.dtype}")
-    if not len(labels):
-        return
-    low, high = (int(v) for v in torch.aminmax(labels))
-    if low < 0 or high >= scores.shape[1]:
-        raise ValueError(f"labels must lie in 0..{scores.shape[1] - 1}, the network's outputs, got {low}..{high}")
 
 
 @contextmanager

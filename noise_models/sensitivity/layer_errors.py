@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from approx import Arithmetic, Assignment, LayerChoice, QuantisedNetwork
-from approx.correction import GAIN_LIMITS
+from approx.correction import GAIN_LIMITS, require_uncorrected
 from approx.multiplying import Multiplying
 from approx.operands import Operands
 from approx.visiting import CHUNK
@@ -32,9 +32,7 @@ class LayerErrors:
         Raises:
             ValueError: the network is corrected already.
         """
-        corrected = [name for name, layer in network.multiplying().items() if (layer.gain != 1).any()]
-        if corrected:
-            raise ValueError(f"layers {corrected} are corrected already; start from the network before correction")
+        require_uncorrected(network)
         self.network = copy.deepcopy(network).use(Arithmetic.INTEGER)
         self.library = library
         self._correctable = {step.label for step in network.operations() if isinstance(step, Multiplying)}

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import approx
-from approx import Assignment
+from approx import Assignment, Reference
 from deploy.build import build
 from deploy.program_file import load_program, save_program
 from picojoule.commands.workplace import Workplace
@@ -21,10 +21,11 @@ from picojoule.files import Json, write_json
 from picojoule.pipeline.deploy import PROGRAM
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.measure import executor
-from picojoule.pipeline.networks import ASSIGNMENT, WEIGHTS, load_quantised, save_network
+from picojoule.pipeline.networks import ASSIGNMENT, EXACT, WEIGHTS, load_quantised, save_network
 from picojoule.pipeline.quantise import quantise
 from picojoule.pipeline.retrain import retrain
 from picojoule.pipeline.savings import library_key
+from picojoule.pipeline.search import fit_to
 from picojoule.pipeline.select import POINT_WEIGHTS
 from picojoule.stages import StageContext, StageResult
 
@@ -85,7 +86,8 @@ def _assign(lab: Lab, quantised: StageResult, assignment: Assignment) -> StageRe
     def action(context: StageContext) -> Mapping[str, Json]:
         network = load_quantised(lab, quantised).assign(assignment, lab.library)
         images = torch.cat(lab.batches(lab.config.data.calibration_images))
-        (approx.tune if lab.config.select.tune else approx.correct)(network, images)
+        reference = Reference.of(load_quantised(lab, quantised, EXACT), images)
+        fit_to(reference, network, images, lab.config.select.tune)
         write_json(context.outputs / ASSIGNMENT, assignment.to_json())
         step: dict[str, Json] = {"assignment": assignment.to_json()}
         save_network(context, network, ("approximate", step), quantised.path(WEIGHTS), POINT_WEIGHTS.format(0))
@@ -97,7 +99,8 @@ def _assign(lab: Lab, quantised: StageResult, assignment: Assignment) -> StageRe
         "tune": lab.config.select.tune,
         "images": lab.config.data.calibration_images,
     }
-    return lab.stage("select", action, configuration, {"quantise": quantised}, ("multipliers", __name__))
+    code = ("multipliers", "picojoule.pipeline.search", __name__)
+    return lab.stage("select", action, configuration, {"quantise": quantised}, code)
 
 
 def _program(lab: Lab, retrained: StageResult) -> StageResult:
@@ -115,7 +118,7 @@ def _test(lab: Lab, quantised: StageResult, program: StageResult) -> StageResult
 
     def action(context: StageContext) -> Mapping[str, Json]:
         images = Loader(lab.splits.test, lab.config.data.evaluation_batch_size)
-        exact = executor(build(load_quantised(lab, quantised)))
+        exact = executor(build(load_quantised(lab, quantised, EXACT)))
         return {
             "test_images": len(lab.splits.test),
             "test_accuracy_exact": approx.accuracy(exact, images),

@@ -70,7 +70,10 @@ class Search:
         self.found: dict[int, Measured] = {}
 
     def run(self, front: Front) -> list[Measured]:
-        """Measures up to `candidates` points: towards the budget first, then where the picture is emptiest."""
+        """Measures up to `candidates` points: towards the budget first, then where the picture is emptiest.
+
+        Where none of them keeps a budget of accuracy, the dearest point is measured as well.
+        """
         points = [p for p in front if p.degradation > NEGLIGIBLE] or list(front.points[-1:])
         allowance = min(self.config.candidates, len(points))
         with progress("measure", allowance) as step:
@@ -78,8 +81,9 @@ class Search:
                 step(self._measure(points, index))
             while len(self.found) < allowance:
                 step(self._measure(points, _widest_gap(points, sorted(self.found))))
-            if self.config.budget[0] == "max_loss" and not any(map(self.keeps, self.found.values())):
-                step(self._measure(points, len(points) - 1))
+            dearest, kept = len(points) - 1, any(map(self.keeps, self.found.values()))
+            if self.config.budget[0] == "max_loss" and not kept and dearest not in self.found:
+                step(self._measure(points, dearest))
         return [self.found[index] for index in sorted(self.found)]
 
     def _towards_budget(self, points: list[FrontPoint]) -> Iterator[int]:
@@ -103,10 +107,7 @@ class Search:
     def _measure(self, points: list[FrontPoint], index: int) -> str:
         point = points[index]
         candidate = copy.deepcopy(self.network).assign(point.assignment, self.lab.library)
-        if self.config.tune:
-            tune(candidate, self.images, self.reference)
-        else:
-            correct(candidate, self.images, self.reference.moments)
+        fit_to(self.reference, candidate, self.images, self.config.tune)
         top1 = accuracy(candidate, self.validation)
         self.found[index] = Measured(point, candidate, top1, 1.0 - self._energy(point))
         return f"{100 * top1:.2f} % at {100 * self.found[index].saved:.1f} % saved"
@@ -136,6 +137,14 @@ class Search:
         if name == "energy":
             return max(fitting, key=lambda m: m.accuracy)
         return min(fitting, key=lambda m: m.point.energy)
+
+
+def fit_to(reference: Reference, network: QuantisedNetwork, images: torch.Tensor, with_weights: bool) -> None:
+    """Bring a network with circuits back to the exact one: weights, gains and biases, or these two alone."""
+    if with_weights:
+        tune(network, images, reference)
+    else:
+        correct(network, images, reference.moments)
 
 
 def _widest_gap(points: list[FrontPoint], known: list[int]) -> int:

@@ -51,6 +51,15 @@ def test_exact_layers_are_left_alone(network: QuantisedNetwork, images: torch.Te
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
+@pytest.mark.parametrize("shape", [(0, 2, 6, 6), (3, 2, 8, 8), (2, 6, 6)])
+def test_no_images_and_images_of_another_size_are_refused(network: QuantisedNetwork, shape: tuple[int, ...]) -> None:
+    network.assign(Assignment({"*": Choice("low")}), library())
+    before = copy.deepcopy(network.state_dict())
+    with pytest.raises(ValueError, match="expected at least one image, of shape"):
+        correct(network, torch.rand(shape))
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
 def test_correcting_twice_is_refused(network: QuantisedNetwork, images: torch.Tensor) -> None:
     network.assign(Assignment({"0": Choice("low")}), library())
     correct(network, images)

@@ -84,6 +84,18 @@ def test_a_circuit_whose_zero_is_not_zero(images: torch.Tensor) -> None:
         assert_same_integers(network, images)
 
 
+def test_a_channel_without_weights_deploys(images: torch.Tensor) -> None:
+    """Its factor of requantisation is too small for a mantissa of 31 bits."""
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = 0.0, 0.0
+    network = quantise(model, [images])
+    program = build(network)
+    with torch.no_grad():
+        wanted = network(images).double() / network.quantizers["q_3"].scale
+    assert (run(program, program.quantise_input(images.numpy())) == torch.round(wanted).numpy()).all()
+
+
 def test_file_round_trip(images: torch.Tensor, tmp_path) -> None:
     library = default_library()
     program = build(calibrated(images).assign(Assignment({"*": Choice("mul8u_mitchell")}), library), "everything")

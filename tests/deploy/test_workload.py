@@ -128,6 +128,23 @@ def test_a_product_of_activations_by_hand() -> None:
     assert (product.macs, product.outputs, product.weights, product.second_operands) == (36, 9, 0, 12)
 
 
+class _Broadcast(nn.Module):
+    """A matrix [4, 5] without heads times one [5, 3] of each of two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.Linear(5, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heads = self.heads(x[:, :3]).reshape(-1, 3, 2, 5).permute(0, 2, 3, 1)
+        return (x.unsqueeze(1) @ heads).flatten(1)
+
+
+def test_a_matrix_that_meets_several_is_multiplied_by_each() -> None:
+    _, product = workloads_of_module(_Broadcast(), (4, 5))
+    assert (product.macs, product.outputs, product.groups) == (2 * 4 * 3 * 5, 2 * 4 * 3, 2)
+
+
 class _Attention(nn.Module):
     """Two attentions in one module, one of them spelt out, and a parameter in a matrix product."""
 

@@ -84,3 +84,8 @@ def test_measured_on_a_network(small: Any, few_circuits: Any) -> None:
         chosen = Assignment({part.layer: part.choice for part in joint.parts})
         assert joint.measured == meter.of(chosen)
         assert all(part.measured == meter.of(Assignment({part.layer: part.choice})) for part in joint.parts)
+
+
+def test_what_does_no_harm_says_nothing_of_additivity() -> None:
+    with pytest.raises(ValueError, match="measured 0 together and .* both must be positive"):
+        _report(_Meter(ceiling=0.0))

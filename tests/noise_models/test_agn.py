@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from noise_models.agn import AgnSearch, AgnSettings, learn_tolerance
 
@@ -118,6 +119,19 @@ def test_a_resumed_search_is_the_same_search(normalised: Case, momentum: float) 
     assert other.tolerance.to_json() != whole.tolerance.to_json()
     with pytest.raises(ValueError, match="no state of an AGN search over the 3 layers"):
         learn_tolerance(model, batches, traces, settings, state={"parameter": torch.zeros(7)})
+
+
+def test_a_resumed_search_drops_out_the_same_activations(normalised: Case) -> None:
+    model, traces, batches = normalised
+    model, settings = copy.deepcopy(model), AgnSettings(epochs=2, learning_rate=0.02)
+    model[5] = nn.Sequential(model[5], nn.Dropout(0.5))
+    states: list[dict[str, torch.Tensor]] = []
+    torch.manual_seed(0)
+    whole = learn_tolerance(model, batches, traces, settings, save=states.append)
+    torch.manual_seed(0)  # as a stage begins, interrupted before or not
+    resumed = learn_tolerance(model, batches, traces, settings, state=states[0])
+    assert resumed.history == whole.history
+    assert resumed.tolerance.to_json() == whole.tolerance.to_json()
 
 
 def test_the_learning_rate_falls_in_steps_and_decay_spares_sigma(normalised: Case) -> None:

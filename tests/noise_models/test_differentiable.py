@@ -108,8 +108,9 @@ def test_a_resumed_choice_is_the_same_choice(normalised: Any, table: Table) -> N
     resumed.load_state(state)
     assert [resumed.run_epoch(batches), resumed.run_epoch(batches)] == losses[1:]
     assert all(torch.equal(a, b) for a, b in zip(resumed.state().values(), whole.state().values(), strict=True))
-    with pytest.raises(ValueError, match="no state of a differentiable choice"):
-        resumed.load_state({k: v for k, v in state.items() if k != "alpha.3"})
+    for missing in ("alpha.3", "random"):
+        with pytest.raises(ValueError, match="no state of a differentiable choice"):
+            resumed.load_state({k: v for k, v in state.items() if k != missing})
 
 
 def test_the_model_stays_as_it_was(normalised: Any, table: Table) -> None:

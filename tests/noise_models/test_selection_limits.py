@@ -27,6 +27,7 @@ from noise_models.selection import (
     knapsack,
     uniform,
 )
+from noise_models.selection.circuit_programme import least
 from noise_models.selection.limits import areas, keeps, quantities
 from noise_models.tolerance import LayerTolerance, Tolerance
 
@@ -212,6 +213,35 @@ def test_limits_that_clash_in_several_ways_say_so() -> None:
         constrained_front(table, Limits(degradation=9))
 
 
+def test_bounds_that_only_clash_together_say_so() -> None:
+    """The cheap circuits degrade too much and the exact one needs too much; all others need too much together."""
+    middle = [Candidate(Choice(f"m{j}"), 5 + j / 100, 1 - j / 100, NONE) for j in range(12)]
+    row = [Candidate(Choice("cheap"), 0.0, 10.0, NONE), *middle, Candidate(Choice("exact"), 10.0, 0.0, NONE)]
+    table = {f"l{i}": row for i in range(3)}
+    for solve in (cheapest_within, best_within):
+        with pytest.raises(ValueError, match="energy <= 9 and degradation <= 4.5; .*: energy of at least 15, or degr"):
+            solve(table, Limits(energy=9, degradation=4.5))
+
+
+def test_a_programme_that_presolving_calls_infeasible_is_solved() -> None:
+    """HiGHS 1.15.1 does so with presolve; the choice of c3, c3 and c4 keeps everything and degrades nothing."""
+
+    def row(*ways: tuple[str, float, float]) -> list[Candidate]:
+        return [Candidate(ChannelChoice(tuple(names.split())), e, d, NONE) for names, e, d in ways]
+
+    table = {
+        "l0": row(("c3", 3.0, 0.0), ("c0", 5.0, 0.01), ("c0", 6.0, 0.0)),
+        "l1": row(("c4 c1 c0", 2.0, 0.0), ("c1", 6.0, 0.0), ("c3", 7.0, 0.0)),
+        "l2": row(("c4", 0.6, 0.0), ("c3 c4 c2", 1.0, 0.0), ("c1 c0", 6.0, 0.0)),
+    }
+    area, bounds = {"c0": 3.6, "c1": 4.8, "c2": 4.2, "c3": 2.0, "c4": 1.2}, {"energy": 12.0, "area_um2": 8.1}
+    for degradation in (0.3, 0.0):
+        point = least(table, area, "degradation", {**bounds, "degradation": degradation})
+        assert point is not None and point.degradation == 0
+        assert keeps(point, bounds, area)
+    assert least(table, area, "energy", {**bounds, "degradation": 0.3, "area_um2": 1.0}) is None
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -222,6 +252,7 @@ def test_limits_that_clash_in_several_ways_say_so() -> None:
         {"circuits": 1.5},
         {"circuits": True},
         {"area_um2": "7"},
+        {"area_um2": 0},
         {"budget": 1},
         {"pins": {"a": 3}},
         {"pins": {"a": {"multiplier": "m", "way": 1}}},
@@ -229,8 +260,8 @@ def test_limits_that_clash_in_several_ways_say_so() -> None:
     ],
 )
 def test_impossible_limits_are_refused(wrong: object) -> None:
-    with pytest.raises(ValueError, match="limits"):
-        Limits.from_json(wrong)
+    with pytest.raises(ValueError, match=r"^choice\.json[:,]"):
+        Limits.from_json(wrong, "choice.json")
 
 
 def test_limits_survive_their_json() -> None:

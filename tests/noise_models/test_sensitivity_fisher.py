@@ -124,7 +124,7 @@ def test_sensitivity_refuses_bad_data(small: Any) -> None:
     refused(r"labels must lie in 0\.\.2.*got -5\.\.-3", (images, labels.clamp(0, 2) - 5))
     refused(r"labels must lie in 0\.\.2.*got 3\.\.3", (images, torch.full((32,), 3)))
     refused("one label per image, 32", (images, labels[:5]))
-    refused("class numbers", (images, labels.float()))
+    refused("integer labels, got torch.float32", (images, labels.float()))
     refused("temperature", images, temperature=0)
     refused("temperature", images, temperature=math.nan)
     assert all(layer.perturb is None for layer in network.layers().values())

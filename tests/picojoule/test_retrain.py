@@ -10,12 +10,15 @@ from torch import nn
 
 import picojoule
 import picojoule.pipeline.lab as lab_module
-from approx import Recipe, Trainer, accuracy, quantise
+from approx import Assignment, Choice, Recipe, Trainer, accuracy, capture, quantise
 from multipliers import default_library
+from picojoule.commands.retrained import train_assigned
+from picojoule.commands.workplace import Workplace
 from picojoule.config import DataConfig, ModelConfig, RetrainConfig, RunConfig, TrainConfig
 from picojoule.data import Loader, cut_out_after, load_data
 from picojoule.models import make_model
 from picojoule.pipeline.lab import Lab
+from picojoule.pipeline.networks import load_network
 from picojoule.pipeline.retrain import recipe_of
 from picojoule.run_folder import RunFolder
 from picojoule.stages import StageContext
@@ -138,3 +141,25 @@ def test_cutout_is_one_square_of_black_and_seeded() -> None:
     assert black.any(0).all(), "every pixel may be hidden"
     assert torch.equal(pixels, torch.full_like(pixels, 5))
     assert set(cut_out_after(None, 4)(pixels, torch.Generator().manual_seed(3)).unique().tolist()) == {0, 5}
+
+
+def test_the_exact_network_keeps_its_ranges_where_circuits_have_narrower_ones(tmp_path: Path) -> None:
+    config = RunConfig.model_validate(
+        {
+            "name": "retrain",
+            "model": {"name": "demo-cnn"},
+            "data": {"name": "digits", "calibration_images": 128},
+            "train": {"epochs": 3},
+            "quantise": {"resolution": 2},
+            "retrain": {"epochs": 1},
+        }
+    )
+    place = Workplace.open(config)
+    values = train_assigned(place, Assignment({"*": Choice("mul8u_trunc4")}), tmp_path / "out", test=True)
+    with place.lab(tmp_path / "out") as lab:
+        model = load_network(lab, place.prepared(lab))
+    measured = {}
+    for resolution in (2, 8):
+        network = capture(model, torch.zeros(1, *place.splits.train.shape)).calibrate(place.batches(128), resolution)
+        measured[resolution] = accuracy(network, Loader(place.splits.test, 180))
+    assert measured[2] < measured[8] == values["test_accuracy_exact"]
