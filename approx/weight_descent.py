@@ -12,12 +12,12 @@ for itself; judging a weight together with the error the others leave is what OB
 
 Codes that hardly vary make the sums cancel almost wholly; they are done in float64.
 
-A change must lower the squared error by more than 2 ln S times its mean, the universal threshold of Donoho and
-Johnstone (Biometrika 81, 1994): about what the best of many chance gains comes to. A weight has hundreds of values,
-and neighbouring outputs of an image tell less than independent samples would.
+A change must lower the squared error by more than 2 / (1 - K / S)^2 times its mean, about what one more free parameter
+gains by chance: Akaike's criterion where samples abound, generalised cross-validation (Craven and Wahba, 1979) where
+the fan-in K comes near their number S; none is made beyond. With rough circuits, stricter thresholds lose more small
+true gains than they avoid false ones; more samples help always.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -72,7 +72,7 @@ class Descent:
         score = self.step**2 * energy.repeat_interleave(per_group, 1) - 2 * self.step * (self.products @ sums)
         score.masked_fill_(~self.allowed.T, torch.inf)
         best = score.argmin(0)
-        least = 2 * math.log(samples) * self.residual.square().mean(0)
+        least = chance_gain(samples, self.codes.shape[2]) * self.residual.square().mean(0)
         moved = (score[best, everyone] < score[row, everyone] - least) & ~self.frozen[:, position]
         self._move(position, moved.nonzero().flatten(), best, codes)
 
@@ -84,3 +84,8 @@ class Descent:
         effect = change.gather(1, seen)
         self.residual[:, channels] -= (self.step[channels, None] * (effect - effect.mean(1, keepdim=True))).T
         self.rows[channels, position] = rows[channels]
+
+
+def chance_gain(samples: int, fan_in: int) -> float:
+    """What a free parameter lowers the squared error by without any merit, in units of its mean; see the module."""
+    return 2.0 / (1.0 - fan_in / samples) ** 2 if fan_in < samples else float("inf")

@@ -27,7 +27,7 @@ from approx.transposed_convolution import QuantConvTranspose
 from approx.visiting import Visitor
 from approx.weight_descent import Descent
 
-SAMPLES = 6144
+SAMPLES = 16384
 PASSES = 1
 
 
