@@ -1,5 +1,6 @@
 """A front on disk: front.json, some of its points as assignments that users edit, what was measured, and pictures."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ PICTURES = ("front.svg", "front.png")
 WORK = ".work"
 """Folder of measurements, kept so that a later command with more points begins where this one ended."""
 _OURS = {FRONT, UNIFORM, MEASURED, *PICTURES, WORK}
+_NUMBERED = re.compile(r"assignment\d+\.json")
 
 
 def check_front_folder(folder: Path) -> None:
@@ -47,8 +49,8 @@ def write_front(folder: Path, front: Front, baseline: Front, points: Sequence[Fr
     files = [folder / f"assignment{number}.json" for number in range(len(points))]
     for path, point in zip(files, points, strict=True):
         write_json(path, point.assignment.to_json())
-    for old in (*folder.glob("assignment*.json"), folder / MEASURED):
-        if old not in files:
+    for old in list(folder.iterdir()):  # copies by other names, such as assignment2_edited.json, are the user's
+        if old.name == MEASURED or (_NUMBERED.fullmatch(old.name) and old not in files):
             old.unlink(missing_ok=True)
     return files
 

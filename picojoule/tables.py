@@ -170,7 +170,8 @@ def print_retrained(values: Mapping[str, Any], console: Console) -> None:
         exact, after = (_percent(values[f"test_accuracy_{key}"]) for key in ("exact", "after"))
         console.print(f"on {values['test_images']} test images: exact 8 bit {exact}, retrained {after}")
     console.print(f"checkpoint: {values['checkpoint']}", soft_wrap=True)
-    console.print(f"program: {values['program']}", soft_wrap=True)
+    program = values["program"] or f"none: {values['no_program_because']}"
+    console.print(f"program: {program}", soft_wrap=True)
 
 
 def artifact_values(artifact: Artifact) -> dict[str, Any]:

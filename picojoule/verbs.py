@@ -43,12 +43,14 @@ def images_of(loader: Iterable[Any], batches: int | None = None) -> Iterator[tor
     """The images float32 [N, C, H, W] of a loader's batches, on the CPU.
 
     Raises:
-        ValueError: a batch is neither a tensor nor a tuple that begins with one.
+        ValueError: a batch is neither a tensor nor a tuple that begins with one, or has no images.
     """
     for batch in islice(loader, batches):
         images = batch[0] if isinstance(batch, tuple | list) else batch
         if not isinstance(images, torch.Tensor):
             raise ValueError(f"a loader must yield images or (images, labels, ...), got {type(batch).__name__}")
+        if not images.numel():
+            raise ValueError(f"a loader yielded a batch without images, of shape {tuple(images.shape)}")
         yield images.detach().cpu().float()
 
 
@@ -96,7 +98,7 @@ def select(
     network, images = as_network(model, loader), list(images_of(loader))
     candidates = noise_models.list_candidates(
         approx.trace(network, images),
-        library or default_library(),
+        default_library() if library is None else library,
         noise_models.error_model("patch-channel"),
         noise_models.FisherDegradation(noise_models.measure_sensitivity(network, images)),
         [Operands(name) for name in operands],
@@ -124,7 +126,7 @@ def approximate(
     """
     loader = list(islice(loader, CALIBRATION_BATCHES))
     network = copy.deepcopy(model) if isinstance(model, QuantisedNetwork) else quantise(model, loader)
-    network.assign(assignment, library or generated_library(assignment))
+    network.assign(assignment, generated_library(assignment) if library is None else library)
     return approx.tune(network, torch.cat(list(images_of(loader))))
 
 
@@ -148,9 +150,10 @@ def retrain(
             `lambda network: approx.accuracy(network, validation)`; the best weights are kept. Absent: the last are.
 
     Raises:
-        ValueError: half_window or a label is out of range, the recipe needs a teacher or a score that is not there, or
-            the loss is not finite.
+        ValueError: the network is not quantised, half_window or a label is out of range, the recipe needs a teacher or
+            a score that is not there, or the loss is not finite.
     """
+    _require_quantised(network)
     network.use_gradient(half_window)
     network.use(approx.Arithmetic.INTEGER)
     for _ in approx.Trainer(network, recipe or approx.Recipe(), teacher, score).run(loader):
@@ -167,9 +170,9 @@ def compile(network: QuantisedNetwork | Program, target: str, out: str | Path) -
         out: folder that receives sources, binaries and golden vectors; an earlier build in it is replaced.
 
     Raises:
-        ValueError: unknown target; `out` holds other files; the network does not fit.
+        ValueError: unknown target; `out` holds other files; the network is not quantised or does not fit.
     """
-    program = network if isinstance(network, Program) else build(network)
+    program = network if isinstance(network, Program) else build(_require_quantised(network))
     device = find_target(target)
     module = compile_tvm(program, TVM_MACHINES[target]) if target in TVM_MACHINES else None
     artifact = device.build(program, Path(out))
@@ -205,4 +208,12 @@ def energy(
     else:
         workloads = workloads_of_module(model, input_shape)
     device = hardware if isinstance(hardware, Hardware) else Hardware.load(hardware or DEFAULT_HARDWARE)
-    return account_assignment(workloads, assignment, library or generated_library(assignment), device)
+    circuits = generated_library(assignment) if library is None else library
+    return account_assignment(workloads, assignment, circuits, device)
+
+
+def _require_quantised(network: nn.Module) -> QuantisedNetwork:
+    if not isinstance(network, QuantisedNetwork):
+        kind = type(network).__name__
+        raise ValueError(f"expected a network from picojoule.approximate or picojoule.quantise, got {kind}")
+    return network

@@ -1,6 +1,21 @@
 """The check of labels against a network's outputs, which torch itself answers with an index error or a crash."""
 
+from typing import Any
+
 import torch
+
+
+def images_and_labels(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two parts of a loader's batch.
+
+    Raises:
+        ValueError: it has other parts.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        parts = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise ValueError(f"a loader must yield (images, labels) here, got {type(batch).__name__}{parts}")
+    images, labels = batch
+    return images, labels
 
 
 def check_labels(labels: torch.Tensor, scores: torch.Tensor) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sized
 import torch
 import torch.nn.functional as F
 
+from approx.training.labels import check_labels, images_and_labels
+
 Batch = tuple[torch.Tensor, torch.Tensor]
 Forward = Callable[[torch.Tensor], torch.Tensor]
 Report = Callable[[int, int, float], None]
@@ -19,13 +21,15 @@ def accuracy(module: Forward, batches: Iterable[Batch], report: Report | None = 
         report: called with (batches done, batches or 0 when unknown, accuracy so far).
 
     Raises:
-        ValueError: the loader yields nothing.
+        ValueError: the loader yields nothing, no labels, or labels that the outputs do not have.
     """
     right = total = 0
     steps = len(batches) if isinstance(batches, Sized) else 0
     with torch.no_grad():
-        for step, (images, labels) in enumerate(batches):
-            right += int((module(images).argmax(1) == labels).sum())
+        for step, (images, labels) in enumerate(map(images_and_labels, batches)):
+            scores = module(images)
+            check_labels(labels, scores)
+            right += int((scores.argmax(1) == labels).sum())
             total += len(labels)
             if report is not None:
                 report(step + 1, steps, right / total)

@@ -11,6 +11,7 @@ from torch import nn
 
 from approx.training.best import BestWeights
 from approx.training.ema import WeightAverage
+from approx.training.labels import images_and_labels
 from approx.training.loss import Loss
 from approx.training.recipe import Recipe
 from approx.training.resuming import require_same_training
@@ -102,7 +103,7 @@ class Trainer:
         """The running epoch, from its first step that is not done."""
         steps, every = len(batches) if isinstance(batches, Sized) else 0, self.recipe.validate_every
         self.module.train()
-        for images, labels in islice(batches, self.step, None):
+        for images, labels in map(images_and_labels, islice(batches, self.step, None)):
             if self._exhausted:
                 break
             progress = (self.epoch + (self.step / steps if steps else 0.0)) / self.recipe.epochs
@@ -114,7 +115,8 @@ class Trainer:
                 report(self.epoch * steps + self.step, self.recipe.epochs * steps, loss)
         self.module.eval()
         if not self.step:
-            raise ValueError("training needs at least one batch; the loader yielded nothing")
+            again = f" in epoch {self.epoch + 1}; give one that can be iterated again" if self.epoch else ""
+            raise ValueError(f"training needs at least one batch; the loader yielded nothing{again}")
         self._validate()
         self.losses.append(self._total / self.step)
         self.epoch, self.step, self._total = self.epoch + 1, 0, 0.0

@@ -150,8 +150,9 @@ class _Columns:
         for quantity, bound in bounds.items():
             needed = self.needs(quantity)
             room = _room(self.rows, quantity, bounds) if quantity in _SUMS else bound
-            if room > 0:  # otherwise only candidates that need nothing are left
-                programme.at_most(1.0, np.flatnonzero(needed), needed[np.flatnonzero(needed)] / room)
+            if len(needing := np.flatnonzero(needed)):
+                share = needed[needing] / room if room > 0 else np.ones(len(needing))
+                programme.at_most(1.0 if room > 0 else 0.0, needing, share)
 
     def picks(self, solution: FloatArray) -> IntArray:
         """Index of each layer's candidate in a solution."""

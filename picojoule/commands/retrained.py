@@ -62,7 +62,8 @@ def train_assigned(place: Workplace, assignment: Assignment, out: Path, test: bo
         quantised = quantise(lab, floating)
         assigned = _assign(lab, quantised, assignment)
         retrained = retrain(lab, floating, assigned)
-        program = _program(lab, retrained)
+        refusal = _refusal(lab, assigned)
+        program = None if refusal else _program(lab, retrained)
         values: dict[str, Json] = {
             "validation_images": len(place.splits.validation),
             "accuracy_exact": quantised.values["accuracy_validation"],
@@ -70,10 +71,11 @@ def train_assigned(place: Workplace, assignment: Assignment, out: Path, test: bo
             "accuracy_after": retrained.values["accuracy_validation"],
             "losses": retrained.values["losses"],
             "checkpoint": str(retrained.path(WEIGHTS)),
-            "program": str(program.path(PROGRAM)),
+            "program": None if program is None else str(program.path(PROGRAM)),
+            "no_program_because": refusal,
         }
         if test:
-            values |= _test(lab, quantised, program).values
+            values |= _test(lab, quantised, retrained, program).values
         write_json(lab.run.path / "results.json", values)
     return values
 
@@ -103,6 +105,15 @@ def _assign(lab: Lab, quantised: StageResult, assignment: Assignment) -> StageRe
     return lab.stage("select", action, configuration, {"quantise": quantised}, code)
 
 
+def _refusal(lab: Lab, assigned: StageResult) -> str | None:
+    """Why there is no integer program of such a network, where there is none: it may be trained all the same."""
+    try:
+        build(load_quantised(lab, assigned, POINT_WEIGHTS.format(0)))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _program(lab: Lab, retrained: StageResult) -> StageResult:
     """Stage "deploy": the integer program."""
 
@@ -113,17 +124,19 @@ def _program(lab: Lab, retrained: StageResult) -> StageResult:
     return lab.stage("deploy", action, {}, {"retrain": retrained}, ("deploy", "multipliers", __name__))
 
 
-def _test(lab: Lab, quantised: StageResult, program: StageResult) -> StageResult:
+def _test(lab: Lab, quantised: StageResult, retrained: StageResult, program: StageResult | None) -> StageResult:
     """Stage "measure": the test set, looked at once for each result."""
 
     def action(context: StageContext) -> Mapping[str, Json]:
         images = Loader(lab.splits.test, lab.config.data.evaluation_batch_size)
-        exact = executor(build(load_quantised(lab, quantised, EXACT)))
+        exact, after = load_quantised(lab, quantised, EXACT), load_quantised(lab, retrained)
         return {
             "test_images": len(lab.splits.test),
-            "test_accuracy_exact": approx.accuracy(exact, images),
-            "test_accuracy_after": approx.accuracy(executor(load_program(program.path(PROGRAM))), images),
+            "test_accuracy_exact": approx.accuracy(executor(build(exact)) if program else exact, images),
+            "test_accuracy_after": approx.accuracy(
+                executor(load_program(program.path(PROGRAM))) if program else after, images
+            ),
         }
 
-    inputs = {"quantise": quantised, "deploy": program}
+    inputs = {"quantise": quantised, "retrain": retrained} | ({"deploy": program} if program else {})
     return lab.stage("measure", action, {}, inputs, ("deploy", "multipliers", __name__))

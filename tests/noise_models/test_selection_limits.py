@@ -196,6 +196,12 @@ def test_a_layer_of_two_circuits_uses_both() -> None:
     assert cheapest_within(table, Limits(area_um2=159.9)).energy == 3
 
 
+def test_a_bound_that_leaves_out_what_another_needs_is_infeasible_at_once() -> None:
+    table = _random_table(20, 20)
+    with pytest.raises(ValueError, match=r"no choice keeps energy <= 0.2 and .*; the nearest that is possible"):
+        cheapest_within(table, Limits(energy=0.2, degradation=0.1 * knapsack(table).best(0.2).degradation))
+
+
 def test_areas_that_are_needed_and_not_known_are_refused_by_name() -> None:
     table = {"a": [Candidate(Choice("known"), 1.0, 0.0, NONE, 7.0), Candidate(Choice("vague"), 1.0, 0.0, NONE)]}
     assert areas({"a": table["a"][:1]}) == {"known": 7.0}

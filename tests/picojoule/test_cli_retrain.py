@@ -44,6 +44,17 @@ def test_the_folder_holds_what_was_trained(command: Command, arguments: tuple[ob
     assert built["passed"] and (tmp_path / "build" / "net.c").is_file()
 
 
+def test_circuits_by_output_channel_train_without_a_program(
+    command: Command, arguments: tuple[object, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.json"  # of `arguments`
+    several = {"multipliers": {"mul8u_trunc4": "0-5", "mul8u_trunc2": "6-9"}}
+    file.write_text(json.dumps({"version": 1, "layers": {"linear": several}}))
+    about = command(*arguments, "--test", "--out", tmp_path / "out")
+    assert about["program"] is None and "by output channel" in about["no_program_because"]
+    assert about["test_accuracy_after"] > 0.5 and Path(about["checkpoint"]).is_file()
+
+
 def test_an_interrupted_training_goes_on_to_the_same_end(
     command: Command, interrupted: Callable[..., None], arguments: tuple[object, ...], tmp_path: Path
 ) -> None:

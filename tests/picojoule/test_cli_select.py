@@ -132,6 +132,7 @@ def test_a_later_front_replaces_an_earlier_one(command: Command, files: tuple[ob
     [
         (("--pin", "conv1"), "--pin conv1: expected LAYER=CIRCUIT"),
         (("--pin", "conv1=mul8u_exact"), "names layer 'conv1', which does not exist"),
+        (("--pin", "linear=mul8u_1JFF"), r"not among the .* \(exact: mul8u_exact\)"),
         (("--energy", "0.0001"), "no choice keeps energy <= 0.0001; the least possible is"),
         (("--energy", "-1"), "energy must be a finite number >= 0"),
         (("--traces", "nowhere.safetensors"), "nowhere.safetensors"),

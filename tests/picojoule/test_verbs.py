@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import picojoule
-from approx import Assignment, Choice, Operands, Recipe
+from approx import Assignment, Choice, Operands, Recipe, accuracy
 
 
 class Own(nn.Module):
@@ -98,3 +98,31 @@ def test_energy_of_a_float_model_needs_its_image_size(model: nn.Module) -> None:
 def test_a_verb_that_does_not_exist() -> None:
     with pytest.raises(AttributeError, match="the verbs are approximate, compile"):
         picojoule.quantize  # noqa: B018
+
+
+def test_loaders_that_do_not_fit_are_refused_by_what_they_lack(model: nn.Module, loader: DataLoader) -> None:
+    network = picojoule.approximate(model, Assignment({"*": Choice("mul8u_trunc4")}), loader)
+    batches = list(loader)
+    with pytest.raises(ValueError, match="batch without images, of shape"):
+        picojoule.select(model, [batches[0][0][:0]])
+    with pytest.raises(ValueError, match=r"must yield \(images, labels\) here, got Tensor"):
+        picojoule.retrain(network, [batches[0][0][:2]])
+    with pytest.raises(ValueError, match="yielded nothing in epoch 2; give one that can be iterated again"):
+        picojoule.retrain(network, iter(batches), Recipe(epochs=2))
+    with pytest.raises(ValueError, match=r"must yield \(images, labels\) here, got list of 1"):
+        accuracy(network, [[batches[0][0]]])
+    with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
+        accuracy(network, [(batches[0][0], batches[0][1] + 9)])
+
+
+def test_a_float_network_is_neither_retrained_nor_compiled(
+    model: nn.Module, loader: DataLoader, tmp_path: Path
+) -> None:
+    for wrong in (lambda: picojoule.retrain(model, loader), lambda: picojoule.compile(model, "cortex-m4", tmp_path)):
+        with pytest.raises(ValueError, match=r"expected a network from picojoule.approximate .*, got Own"):
+            wrong()
+
+
+def test_a_library_without_circuits_is_not_replaced_by_the_default(model: nn.Module, loader: DataLoader) -> None:
+    with pytest.raises(ValueError, match="circuit"):
+        picojoule.select(model, loader, library={})
