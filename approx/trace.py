@@ -98,13 +98,12 @@ class LayerTrace:
             scale, zero = scale.expand(len(weight)), zero.expand(len(weight))
         return values.numpy(), scale.numpy(), zero.numpy()
 
-    def weight_histograms(self, operands: Operands) -> npt.NDArray[np.float32]:
-        """Q: float32 [C, n_w], the share of each weight value in each output channel; rows sum to 1."""
-        values = self.weight_values(operands)[0].astype(np.int64) - operands.lowest
-        count = operands.highest - operands.lowest + 1
-        rows = np.arange(len(values))[:, None] * count + values
-        histogram = np.bincount(rows.reshape(-1), minlength=len(values) * count)
-        return (histogram / self.fan_in).astype(np.float32).reshape(len(values), count)
+    def weight_histograms(self, operands: Operands, bits: int = 8) -> npt.NDArray[np.float64]:
+        """Q: float64 [C, n_w], the share of each weight value in each output channel; rows sum to 1."""
+        lowest, highest = operands.span(bits)
+        values, count = self.weight_values(operands, bits)[0].astype(np.int64) - lowest, highest - lowest + 1
+        cells = (np.arange(len(values))[:, None] * count + values).reshape(-1)
+        return np.bincount(cells, minlength=len(values) * count).reshape(-1, count) / self.fan_in
 
     def operand_histograms(
         self, operands: Operands, swap: bool = False

@@ -17,7 +17,14 @@ from typing import TypeGuard
 import torch
 
 from approx.assignment import Assignment
-from approx.correction import LayerMoments, Moments, match_moments, require_uncorrected, response_moments
+from approx.correction import (
+    GAIN_LIMITS,
+    LayerMoments,
+    Moments,
+    match_moments,
+    require_uncorrected,
+    response_moments,
+)
 from approx.layer import QuantLayer
 from approx.multiplying import Multiplying
 from approx.network import QuantisedNetwork
@@ -139,7 +146,7 @@ def _descent(layer: QuantLayer, codes: torch.Tensor, wanted: torch.Tensor) -> De
     target = wanted - wanted.mean(0)
     unit = (layer.sources[0].scale * numbers.weight_scale).float()
     fitted = (sums * target).sum(0) / (sums.square().sum(0) * unit).clamp(min=1e-12)
-    step = unit * fitted.clamp(0.5, 2.0)
+    step = unit * fitted.clamp(*GAIN_LIMITS)
     return Descent(codes, products, step, _allowed(layer), _frozen(layer), target - step * sums, rows)
 
 

@@ -1,5 +1,6 @@
 """Circuit libraries by name or path."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from approx import Assignment
@@ -56,3 +57,16 @@ def open_library(name: str, root: str | None = None, assignment: Assignment | No
     if not path.exists():
         raise UserError(f'library {name!r}: expected "default", "evoapprox", a .npz file or a folder; nothing is there')
     return load_evoapprox(path) if path.is_dir() else Library.load(path)
+
+
+def allowed(library: Library, patterns: tuple[str, ...]) -> Library:
+    """The circuits whose names match one of the patterns; all without patterns.
+
+    Raises:
+        ValueError: a pattern matches nothing.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in library):
+            raise ValueError(f"[select] circuits: {pattern!r} matches none of the library's {len(library)} circuits")
+    wanted = [c for name, c in library.items() if not patterns or any(fnmatchcase(name, p) for p in patterns)]
+    return Library(wanted)

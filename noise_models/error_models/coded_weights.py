@@ -33,9 +33,7 @@ class CodedWeights:
 def coded_weights(trace: LayerTrace, operands: Operands, bits: int) -> CodedWeights:
     """The weights for circuits with so many bits on the weight's side; the last ones are remembered."""
     values, scale, zero = trace.weight_values(operands, bits)
-    lowest, highest = operands.span(bits)
-    rows, count = values.astype(np.int64) - lowest, highest - lowest + 1
-    cells = (np.arange(len(rows))[:, None] * count + rows).reshape(-1)
-    share = np.bincount(cells, minlength=len(rows) * count).reshape(-1, count) / trace.fan_in
-    first = (lowest - zero).astype(np.float64)
+    lowest, _ = operands.span(bits)
+    rows, first = values.astype(np.int64) - lowest, (lowest - zero).astype(np.float64)
+    share = trace.weight_histograms(operands, bits)
     return CodedWeights(rows, rows + first[:, None], share, first, trace.input_scale * scale)

@@ -23,7 +23,8 @@ from noise_models import (
 from picojoule.commands.basis import Basis
 from picojoule.commands.workplace import Workplace
 from picojoule.errors import UserError, did_you_mean
-from picojoule.pipeline.select import HardwareEnergy, allowed
+from picojoule.libraries import allowed
+from picojoule.pipeline.select import HardwareEnergy
 from picojoule.progress import progress
 from picojoule.verbs import DEFAULT_HARDWARE
 

@@ -1,7 +1,7 @@
 """`picojoule retrain`: given circuits, tuned weights, training with the bit-exact forward, and the integer program."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -60,22 +60,26 @@ def retrain(
     Further keys of the recipe: --set retrain.momentum=0.95 etc.
     """
     from approx import Assignment
-    from picojoule.commands.retrained import check_retrain_folder, train_assigned
+    from picojoule.commands.retrained import NAME, check_retrain_folder, train_assigned
     from picojoule.commands.workplace import Workplace
     from picojoule.tables import console, print_retrained
 
     check_retrain_folder(out)
-    recipe: dict[str, Any] = {
-        "epochs": 1 if epochs is None else epochs,
-        "learning_rate": learning_rate,
-        "distillation": distillation,
-        "mixup": mixup,
+    options = source(model, weights, data, data_root) | {
+        "name": NAME,
+        "seed": seed,
+        "data.calibration_images": images,
+        "select.library": library,
+        "retrain.epochs": 1 if epochs is None else epochs,
+        "retrain.learning_rate": learning_rate,
+        "retrain.distillation": distillation,
+        "retrain.mixup": mixup,
+        "retrain.ema": ema,
+        "retrain.half_window": half_window,
+        "retrain.validation": validation,
+        "retrain.patience": patience,
     }
-    recipe |= {"ema": ema, "half_window": half_window, "validation": validation, "patience": patience}
-    options = source(model, weights, data, data_root)
-    more = {"data.calibration_images": images, "select.library": library, "seed": seed, "name": "retrain"}
-    keys = {f"retrain.{key}": value for key, value in recipe.items()}
-    config = resolved({**options, **more, **keys}, settings, UNUSED)
+    config = resolved(options, settings, UNUSED)
     chosen = Assignment.load(assignment)
     values = train_assigned(Workplace.open(config, plan, chosen), chosen, out, test)
     print_retrained(values, console())

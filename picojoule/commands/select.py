@@ -72,10 +72,16 @@ def select(
     from picojoule.front_folder import check_front_folder
 
     check_front_folder(out)
-    options = source(model, weights, data, data_root)
-    more = {"select.method": method, "select.operands": operands, "select.cost": cost}
-    last = {"select.library": library, "select.circuits_at_most": at_most, "select.area_um2": area}
-    config = resolved({**options, **more, **last, "data.calibration_images": images}, settings, UNUSED)
+    options = source(model, weights, data, data_root) | {
+        "select.method": method,
+        "select.operands": operands,
+        "select.cost": cost,
+        "select.library": library,
+        "select.circuits_at_most": at_most,
+        "select.area_um2": area,
+        "data.calibration_images": images,
+    }
+    config = resolved(options, settings, UNUSED)
     chosen, pins = config.select, {**config.select.pins, **_pins(pin or [])}
     limits = Limits(energy, degradation, chosen.circuits_at_most, chosen.area_um2, pins)
     place = Workplace.open(config, plan)

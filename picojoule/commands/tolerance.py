@@ -58,10 +58,14 @@ def tolerance(
 
     check_file(out, ".json")
     check_picture(picture)
-    options = source(model, weights, data, data_root)
-    more = {"tolerance.method": method, "tolerance.images": images, "tolerance.preset": preset}
-    last = {"tolerance.epochs": epochs, "select.library": library}
-    place = Workplace.open(resolved({**options, **more, **last}, settings, UNUSED), plan)
+    options = source(model, weights, data, data_root) | {
+        "tolerance.method": method,
+        "tolerance.images": images,
+        "tolerance.preset": preset,
+        "tolerance.epochs": epochs,
+        "select.library": library,
+    }
+    place = Workplace.open(resolved(options, settings, UNUSED), plan)
     files = []
     with place.scratch(out) as lab:
         floating = place.prepared(lab)

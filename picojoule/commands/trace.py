@@ -51,9 +51,11 @@ def trace(
 
     check_file(out, ".safetensors")
     check_picture(picture)
-    options = source(model, weights, data, data_root)
-    more = {"data.calibration_images": images, "select.patches": patches}
-    config = resolved({**options, **more}, settings, UNUSED)
+    options = source(model, weights, data, data_root) | {
+        "data.calibration_images": images,
+        "select.patches": patches,
+    }
+    config = resolved(options, settings, UNUSED)
     place = Workplace.open(config, plan)
     batches = place.batches(config.data.calibration_images)
     traces = approx.trace(approx.quantise(place.network(), batches), batches, config.select.patches)

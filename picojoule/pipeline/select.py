@@ -2,7 +2,6 @@
 validation images, and the cheapest measured point that keeps the budget."""
 
 from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatchcase
 
 import torch
 
@@ -28,6 +27,7 @@ from noise_models import (
 )
 from picojoule.config import SelectConfig
 from picojoule.files import Json
+from picojoule.libraries import allowed
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import ASSIGNMENT, EXACT, WEIGHTS, load_network, load_quantised, save_network
 from picojoule.pipeline.savings import library_key
@@ -106,19 +106,6 @@ def point_networks(lab: Lab, selected: StageResult) -> Iterator[QuantisedNetwork
     """The networks of all points that were measured, cheapest first."""
     for name in sorted(n for n in selected.outputs if n.startswith("point") and n.endswith(".safetensors")):
         yield load_quantised(lab, selected, name)
-
-
-def allowed(library: Library, patterns: tuple[str, ...]) -> Library:
-    """The circuits whose names match one of the patterns; all without patterns.
-
-    Raises:
-        ValueError: a pattern matches nothing.
-    """
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in library):
-            raise ValueError(f"[select] circuits: {pattern!r} matches none of the library's {len(library)} circuits")
-    wanted = [c for name, c in library.items() if not patterns or any(fnmatchcase(name, p) for p in patterns)]
-    return Library(wanted)
 
 
 def _fronts(

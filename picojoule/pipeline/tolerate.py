@@ -23,6 +23,7 @@ from noise_models import (
 from noise_models.agn import PUBLISHED
 from picojoule.config import ToleranceConfig
 from picojoule.files import Json, atomic_path
+from picojoule.libraries import allowed
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import load_network, load_quantised
 from picojoule.pipeline.savings import library_key
@@ -117,8 +118,6 @@ def _learn(lab: Lab, context: StageContext, model: nn.Module, traces: Mapping[st
 
 def _energy_reward(lab: Lab, model: nn.Module, traces: Mapping[str, LayerTrace]) -> EnergyReward:
     """What noise earns with the circuits and codings that [select] allows: multiplication energy alone."""
-    from picojoule.pipeline.select import allowed  # which reads the files of this stage
-
     config, folding = lab.config.select, foldings(model, traces)
     unit = Tolerance("unit", {}, {name: layer.tolerance(1.0) for name, layer in folding.items()})
     candidates = list_candidates(
