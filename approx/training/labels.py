@@ -1,4 +1,4 @@
-"""The check of labels against a network's outputs, which torch itself answers with an index error or a crash."""
+"""What a loader yields, checked: torch itself answers with an index error or a crash."""
 
 from typing import Any
 
