@@ -33,7 +33,7 @@ class Descent:
         step: float32 [C], real size of one integer unit.
         allowed: bool [C, R], rows a channel may use.
         frozen: bool [C, K], weights that stay.
-        residual: float32 [S, C], centred; kept up to date.
+        residual: float32 [S, C], contiguous, centred; kept up to date.
         rows: int64 [C, K], row of each weight; kept up to date.
     """
 
@@ -48,42 +48,48 @@ class Descent:
     def run(self, passes: int, seed: int = 0) -> None:
         """Visits every position of the fan-in `passes` times, in random order."""
         random = torch.Generator().manual_seed(seed)
+        squares, error = self.products.square(), self.residual.double().square().mean(0)
         for _ in range(passes):
             for position in torch.randperm(self.rows.shape[1], generator=random).tolist():
-                self._improve(position)
+                error += self._improve(position, squares, error)
 
-    def _improve(self, position: int) -> None:
-        """The best value of each channel's weight at one position."""
-        groups, samples, _ = self.codes.shape
+    def _improve(self, position: int, squares: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """Gives each channel's weight at one position its best value.
+
+        Args:
+            position: 0..K-1.
+            squares: of the products.
+            error: float64 [C], mean squared residual.
+
+        Returns:
+            What that adds to the error, not positive.
+        """
+        groups, samples, fan_in = self.codes.shape
         channels = self.residual.shape[1]
         per_group = channels // groups
-        codes = self.codes[:, :, position].long()  # [G, S]
-        places = (codes + 256 * torch.arange(groups)[:, None]).T.flatten()
+        places = (self.codes[:, :, position].long() + 256 * torch.arange(groups)[:, None]).T.flatten()  # [S * G]
         counts = torch.bincount(places, minlength=256 * groups).view(groups, 256).T.double()  # [256, G]
-        sums = torch.zeros(groups * 256, per_group).index_add_(0, places, self.residual.reshape(-1, per_group))
+        sums = torch.zeros(groups * 256, per_group).index_add_(0, places, self.residual.view(-1, per_group))
         sums = sums.view(groups, 256, per_group).transpose(0, 1).reshape(256, channels).double()
         by_channel = counts.repeat_interleave(per_group, 1)
         sums -= by_channel * sums.sum(0) / samples  # what float32 leaves of the centring
 
-        row, everyone = self.rows[:, position], torch.arange(channels)
+        row = self.rows[:, position]
         now = self.products[row].T  # [256, C]
         sums += self.step * by_channel * (now - (by_channel * now).sum(0) / samples)
-        energy = self.products.square() @ counts - (self.products @ counts).square() / samples  # [R, G]
+        energy = squares @ counts - (self.products @ counts).square() / samples  # [R, G]
         score = self.step**2 * energy.repeat_interleave(per_group, 1) - 2 * self.step * (self.products @ sums)
         score.masked_fill_(~self.allowed.T, torch.inf)
-        best = score.argmin(0)
-        least = chance_gain(samples, self.codes.shape[2]) * self.residual.square().mean(0)
-        moved = (score[best, everyone] < score[row, everyone] - least) & ~self.frozen[:, position]
-        self._move(position, moved.nonzero().flatten(), best, codes)
-
-    def _move(self, position: int, channels: torch.Tensor, rows: torch.Tensor, codes: torch.Tensor) -> None:
-        if not len(channels):
-            return
-        change = self.products[rows[channels]] - self.products[self.rows[channels, position]]  # [c, 256]
-        seen = codes[channels // (self.residual.shape[1] // len(codes))]  # [c, S]
-        effect = change.gather(1, seen)
-        self.residual[:, channels] -= (self.step[channels, None] * (effect - effect.mean(1, keepdim=True))).T
-        self.rows[channels, position] = rows[channels]
+        lowest, best = score.min(0)
+        gain = (score.gather(0, row[None])[0] - lowest) / samples
+        moved = (gain > chance_gain(samples, fan_in) / samples * error) & ~self.frozen[:, position]
+        if moved.any():
+            change = torch.where(moved, self.products[best].T - now, 0.0)  # [256, C]
+            change = self.step * (change - (by_channel * change).sum(0) / samples)
+            change = change.view(256, groups, per_group).transpose(0, 1).reshape(-1, per_group).float()
+            self.residual.view(-1, per_group).sub_(change.index_select(0, places))
+            self.rows[:, position] = torch.where(moved, best, row)
+        return torch.where(moved, -gain, 0.0)
 
 
 def chance_gain(samples: int, fan_in: int) -> float:

@@ -147,7 +147,7 @@ def _descent(layer: QuantLayer, codes: torch.Tensor, wanted: torch.Tensor) -> De
     unit = (layer.sources[0].scale * numbers.weight_scale).float()
     fitted = (sums * target).sum(0) / (sums.square().sum(0) * unit).clamp(min=1e-12)
     step = unit * fitted.clamp(*GAIN_LIMITS)
-    return Descent(codes, products, step, _allowed(layer), _frozen(layer), target - step * sums, rows)
+    return Descent(codes, products, step, _allowed(layer), _frozen(layer), (target - step * sums).contiguous(), rows)
 
 
 def _sums(products: torch.Tensor, rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -157,7 +157,7 @@ def _sums(products: torch.Tensor, rows: torch.Tensor, codes: torch.Tensor) -> to
     for position in range(rows.shape[1]):
         for group, seen in enumerate(codes[:, :, position].long()):
             channels = slice(group * per_group, (group + 1) * per_group)
-            total[:, channels] += products[rows[channels, position]].T[seen]
+            total[:, channels] += products[rows[channels, position]].T.contiguous().index_select(0, seen)
     return total
 
 

@@ -84,10 +84,10 @@ class Plan:
     retraining: dict[str, Retraining]
     set_up: SetUp = SetUp()
     largest_loss: float = 0.75
-    resolution: float = 0.0
+    resolution: float = 0.005
     levels: tuple[float, ...] = (0.70, 0.76, 0.80, 0.83, 0.86, 0.88, 0.90, 0.92)
     read_off: float = 0.03
-    evaluations: tuple[int, ...] = (2000, 10_000)
+    evaluations: tuple[int, ...] = (10_000,)
     agn: AgnSettings = SHORT_SEARCH
     agn_images: int | None = None
     circuits_at_most: tuple[int, ...] = (1, 2, 4, 8)
