@@ -11,6 +11,7 @@ from approx.correction import layer_moments as layer_moments
 from approx.explain import LayerKernel as LayerKernel
 from approx.explain import explain_kernels as explain_kernels
 from approx.grid import Grid as Grid
+from approx.layer_circuit import Gradient as Gradient
 from approx.network import QuantisedNetwork as QuantisedNetwork
 from approx.operands import LayerTable as LayerTable
 from approx.operands import Operands as Operands

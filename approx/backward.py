@@ -1,6 +1,6 @@
-"""The gradient of a layer in INTEGER arithmetic: straight through, or by differences of the product table.
+"""The gradient of a layer in INTEGER arithmetic: along lines, straight through, or differences of the product table.
 
-Both treat rounding as the identity and stop where a code had to be clamped (`approx.clamping`). Kept between forward
+All treat rounding as the identity and stop where a code had to be clamped (`approx.clamping`). Kept between forward
 and backward are the activation codes, one byte each: the real input is `scale * (code - zero_point)`, and is made again
 when needed.
 """
@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from approx.clamping import masked
 from approx.difference_gradient import Planes
 from approx.layer_integers import LayerIntegers
+from approx.line_gradient import line_weight
 from approx.operands import Operands
 from approx.operation import full_precision, zero_of
 
@@ -44,7 +45,10 @@ class IntegerLayer(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
         with full_precision(codes.device.type):
             grad = masked(grads[0], free)
-            if layer.layer_circuit.derivatives is None:
+            circuit = layer.layer_circuit
+            if circuit.derivatives is None:
+                if circuit.gradient == "line" and not circuit.exact:
+                    weight = line_weight(layer, ctx.numbers, weight, codes)
                 x = layer.channels_first(layer.sources[0].reals(codes, grad.dtype))
                 gain = layer.gain.to(grad.dtype).view(-1, *[1] * (weight.dim() - 1))
                 into_x, into_weight = layer.gradients(grad, x, weight * gain, wanted)

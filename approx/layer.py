@@ -12,7 +12,7 @@ from torch import nn
 from approx.backward import IntegerLayer
 from approx.clamping import Clamped, accumulators, requantised
 from approx.kernels import ops
-from approx.layer_circuit import LayerCircuit
+from approx.layer_circuit import Gradient, LayerCircuit
 from approx.layer_integers import LayerIntegers
 from approx.linear_map import LinearMap
 from approx.operands import LayerTable, Operands
@@ -29,10 +29,10 @@ class QuantLayer(LinearMap):
     Attributes:
         weight: float [O, ...], batch normalisation folded.
         bias: float [O].
-        half_window: gradient of INTEGER arithmetic; None is straight-through, see `use_gradient`.
+        gradient: of INTEGER arithmetic, see `use_gradient`.
     """
 
-    half_window: int | None = None
+    gradient: Gradient = "line"
     bias: nn.Parameter
 
     def __init__(
@@ -47,7 +47,7 @@ class QuantLayer(LinearMap):
     def use_circuit(self, circuit: str, operands: Operands, table: LayerTable | None) -> None:
         """Make products with this table (None: exactly), the weights coded as `operands`."""
         with self._named():
-            self.layer_circuit = LayerCircuit.of_layer(circuit, operands, table).with_gradient(self.half_window)
+            self.layer_circuit = LayerCircuit.of_layer(circuit, operands, table).with_gradient(self.gradient)
 
     def use_circuits(self, circuits: Mapping[str, LayerTable], operands: Operands, of_channel: Sequence[str]) -> None:
         """Make products with a circuit of its own in every output channel, see `LayerCircuit.of_channels`.
@@ -62,26 +62,25 @@ class QuantLayer(LinearMap):
                     f"got {len(of_channel)} names"
                 )
             made = LayerCircuit.of_channels(circuits, operands, of_channel)
-            self.layer_circuit = made.with_gradient(self.half_window)
+            self.layer_circuit = made.with_gradient(self.gradient)
 
     @property
     def mixed(self) -> bool:
         """Whether output channels have circuits of their own (`use_circuits`)."""
         return self.layer_circuit.mixed
 
-    def use_gradient(self, half_window: int | None) -> None:
-        """Train with the smoothed difference of the product table, or straight through (None, the default).
+    def use_gradient(self, gradient: Gradient) -> None:
+        """Train with another gradient of the products.
 
         Args:
-            half_window: of the moving average before the difference, 0..125 (`approx.difference_gradient`); published
-                ones are 1..64, chosen by a few epochs of a small network.
+            gradient: "line" (the default), "straight" or 0..125, see `LayerCircuit.with_gradient`.
 
         Raises:
-            ValueError: half_window is out of range, or output channels have circuits of their own.
+            ValueError: another gradient; or differences where output channels have circuits of their own.
         """
         with self._named():
-            self.layer_circuit = self.layer_circuit.with_gradient(half_window)
-            self.half_window = half_window
+            self.layer_circuit = self.layer_circuit.with_gradient(gradient)
+            self.gradient = gradient
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 import torch
 
@@ -10,6 +10,8 @@ from approx.difference_gradient import Planes, check_half_window, derivative_pla
 from approx.operands import LayerTable, Operands, exact_table
 
 EXACT = "exact"
+Gradient = Literal["line", "straight"] | int
+"""See `LayerCircuit.with_gradient`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,8 @@ class LayerCircuit:
         exact: whether every product is the exact one.
         products: values of the table, int32 [n_w, 256]; those of several circuits one below the other.
         first_row: where in `products` the circuit of each output channel begins, int32 [O], or [1] for all of them.
-        derivatives: of the table along code and weight, None for gradients straight through (`with_gradient`).
+        gradient: of the products, see `with_gradient`.
+        derivatives: of the table along code and weight, where they are the gradient.
     """
 
     name: str
@@ -32,6 +35,7 @@ class LayerCircuit:
     exact: bool
     products: torch.Tensor
     first_row: torch.Tensor
+    gradient: Gradient = "line"
     derivatives: tuple[Planes, Planes] | None = None
 
     @classmethod
@@ -81,21 +85,27 @@ class LayerCircuit:
         """Whether output channels have circuits of their own."""
         return len(self.products) > len(self.table.values)
 
-    def with_gradient(self, half_window: int | None) -> Self:
-        """The same circuit with the derivatives of its table, or with gradients straight through (None).
+    def with_gradient(self, gradient: Gradient) -> Self:
+        """The same circuit with another gradient.
 
         Args:
-            half_window: of the moving average before the difference, 0..125 (`approx.difference_gradient`).
+            gradient: "line", that of the lines nearest to the table (`approx.line_gradient`); "straight", of the exact
+                product, straight through; 0..125, smoothed differences of the table, the half window of the moving
+                average before the difference (`approx.difference_gradient`); published ones are 1..64, chosen by a few
+                epochs of a small network.
 
         Raises:
-            ValueError: half_window is out of range, or output channels have circuits of their own.
+            ValueError: another gradient; or differences where output channels have circuits of their own.
         """
-        if half_window is None:
-            return replace(self, derivatives=None)
-        check_half_window(half_window)
+        if isinstance(gradient, str):
+            if gradient not in ("line", "straight"):
+                raise ValueError(f'gradient: expected "line", "straight" or a half window, 0..125, got {gradient!r}')
+            return replace(self, gradient=gradient, derivatives=None)
+        check_half_window(gradient)
         if self.mixed:
-            raise ValueError("table differences need one circuit a layer, it has several; use_gradient(None)")
-        return replace(self, derivatives=None if self.exact else derivative_planes(self.table, half_window))
+            raise ValueError("table differences need one circuit a layer, it has several; use_gradient('line')")
+        planes = None if self.exact else derivative_planes(self.table, gradient)
+        return replace(self, gradient=gradient, derivatives=planes)
 
     def index(self, values: torch.Tensor) -> torch.Tensor:
         """Rows of `products` that belong to weight values [O, ...], int16 or int32."""

@@ -10,6 +10,7 @@ from torch import fx, nn
 from approx.assignment import Assignment
 from approx.choice import Choice, LayerChoice
 from approx.layer import QuantLayer
+from approx.layer_circuit import Gradient
 from approx.multiplying import Multiplying
 from approx.operands import layer_table
 from approx.operation import Arithmetic, Operation
@@ -146,14 +147,14 @@ class QuantisedNetwork(nn.Module):
             step.output.use_bits(widths[step.label])
         return self
 
-    def use_gradient(self, half_window: int | None) -> "QuantisedNetwork":
+    def use_gradient(self, gradient: Gradient) -> "QuantisedNetwork":
         """Choose the gradient of every layer with weights, see `QuantLayer.use_gradient`; returns self.
 
         Raises:
-            ValueError: half_window is out of range, or a layer has a circuit for each output channel.
+            ValueError: another gradient than those; or differences where a layer has several circuits.
         """
         for layer in self.layers().values():
-            layer.use_gradient(half_window)
+            layer.use_gradient(gradient)
         return self
 
     def assign(self, assignment: Assignment, library: Mapping[str, Multiplier]) -> "QuantisedNetwork":

@@ -35,7 +35,7 @@ from approx.visiting import Visitor
 from approx.weight_descent import Descent
 
 SAMPLES = 16384
-PASSES = 1
+PASSES = 2
 
 
 @dataclass(frozen=True, eq=False)

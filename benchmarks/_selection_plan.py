@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from approx import Recipe
+from approx import Gradient, Recipe
 from approx.trace import PATCHES
 from approx.weight_tuning import SAMPLES
 from noise_models import AgnSettings
@@ -44,7 +44,7 @@ class Retraining:
         score: "divergence" from the float network or "accuracy", on validation images; chooses the weights kept.
         levels: shares of multiplication energy saved, of the points of our front.
         uniform_level: beside the circuit that is best before retraining, the one nearest this saving.
-        half_window: of table differences as gradient; None: that of the exact product.
+        gradient: of the products.
         images: of the training set; None: all that are not held out.
         batch_size: images.
     """
@@ -53,7 +53,7 @@ class Retraining:
     score: str = "divergence"
     levels: tuple[float, ...] = (0.86, 0.90, 0.92, 0.94)
     uniform_level: float = 0.90
-    half_window: int | None = None
+    gradient: Gradient = "line"
     images: int | None = None
     batch_size: int = 128
 

@@ -107,7 +107,7 @@ def train(
         watch: called with the steps done after each, before they are saved.
         every: seconds between checkpoints within an epoch.
     """
-    network.use_gradient(settings.half_window)
+    network.use_gradient(settings.gradient)
     trainer = Trainer(network, replace(settings.recipe, seed=lab.seed), lab.model, _score(lab, settings.score))
     state, loader = TrainingState(folder, {"trainer": trainer}), lab.training(settings.images, settings.batch_size)
     state.load()

@@ -135,7 +135,7 @@ def retrain(
     loader: Iterable[Any],
     recipe: approx.Recipe | None = None,
     teacher: nn.Module | None = None,
-    half_window: int | None = None,
+    gradient: approx.Gradient = "line",
     score: Callable[[nn.Module], float] | None = None,
 ) -> QuantisedNetwork:
     """Train with the bit-exact forward; in place, returned.
@@ -145,16 +145,17 @@ def retrain(
         loader: training batches (images, labels), iterated once per epoch.
         recipe: how; absent: one epoch.
         teacher: distil from this network (the float model, say).
-        half_window: absent: gradients straight through; 0..125: smoothed differences of the product tables.
+        gradient: of the products: "line", of the lines nearest to the table; "straight", of the exact product; 0..125,
+            smoothed differences of the table, the half window of the smoothing.
         score: of a network on validation images, higher is better, such as
             `lambda network: approx.accuracy(network, validation)`; the best weights are kept. Absent: the last are.
 
     Raises:
-        ValueError: the network is not quantised, half_window or a label is out of range, the recipe needs a teacher or
+        ValueError: the network is not quantised, gradient or a label is out of range, the recipe needs a teacher or
             a score that is not there, or the loss is not finite.
     """
     _require_quantised(network)
-    network.use_gradient(half_window)
+    network.use_gradient(gradient)
     network.use(approx.Arithmetic.INTEGER)
     for _ in approx.Trainer(network, recipe or approx.Recipe(), teacher, score).run(loader):
         pass

@@ -19,8 +19,8 @@ from picojoule.commands.options import (
     source,
 )
 
-HalfWindowOption = Annotated[
-    int | None, typer.Option(help="Gradients of the product tables, smoothed; absent: straight through.")
+GradientOption = Annotated[
+    str | None, typer.Option(help="Of the products: line (default), straight, or a half window of table differences.")
 ]
 ValidationOption = Annotated[
     str | None, typer.Option(help="Keep the weights best in accuracy or divergence; absent: the last.")
@@ -45,7 +45,7 @@ def retrain(
     distillation: Annotated[float | None, typer.Option(help="Weight of the float network's outputs, 0..1.")] = None,
     mixup: Annotated[bool | None, typer.Option("--mixup", help="Mix pairs of images; needs --distillation 1.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of an average of the weights.")] = None,
-    half_window: HalfWindowOption = None,
+    gradient: GradientOption = None,
     validation: ValidationOption = None,
     patience: Annotated[int | None, typer.Option(help="Validations without a new best before the end.")] = None,
     images: ImagesOption = None,
@@ -75,7 +75,7 @@ def retrain(
         "retrain.distillation": distillation,
         "retrain.mixup": mixup,
         "retrain.ema": ema,
-        "retrain.half_window": half_window,
+        "retrain.gradient": int(gradient) if gradient and gradient.isdecimal() else gradient,
         "retrain.validation": validation,
         "retrain.patience": patience,
     }

@@ -7,7 +7,7 @@ Paths are relative to the folder picojoule is started in. An absent optional sec
 from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Option = bool | int | float | str
 Count = Annotated[int, Field(ge=1)]
@@ -21,6 +21,12 @@ AgnPreset = Literal[
     "short", "lenet5", "resnet8", "resnet14", "resnet20", "resnet32", "vgg11", "vgg13", "vgg16", "vgg19", "alexnet",
     "mobilenet_v2", "qos-resnet8", "qos-resnet14", "qos-resnet20", "qos-resnet32", "qos-cifar100",
 ]  # fmt: skip
+
+
+def _known_gradient(value: object) -> object:
+    if value in ("line", "straight") or (type(value) is int and 0 <= value <= 125):
+        return value
+    raise ValueError(f'expected "line", "straight" or a half window, 0..125, got {value!r}')
 
 
 class Section(BaseModel):
@@ -240,15 +246,15 @@ class SelectConfig(Section):
 
 
 class RetrainConfig(Section):
-    """[retrain]: training with the bit-exact forward; gradients straight through, or of the product tables.
+    """[retrain]: training with the bit-exact forward.
 
     Attributes:
         epochs, learning_rate, momentum, weight_decay: of SGD with a cosine learning rate.
         warmup_steps: first steps, over which the learning rate also rises linearly.
         temperature, distillation: softness of the floating-point teacher's outputs, and their weight in [0, 1].
         gradient_clip: largest norm of the gradient.
-        half_window: absent: straight-through gradients; 0..125: smoothed differences of the product tables, averaged
-            over so many entries on either side (published: 1..64).
+        gradient: of the products: "line", of the lines nearest to the tables; "straight", of exact products; 0..125:
+            smoothed differences of the tables, averaged over so many entries on either side (published: 1..64).
         ema: decay of the running average of the weights that is kept instead of the last ones; absent: none.
         mixup: distil on mixed pairs of images; needs distillation = 1.
         cutout: side in pixels of a black square in every training image; 0: none.
@@ -267,7 +273,7 @@ class RetrainConfig(Section):
     temperature: Positive = 4.0
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
     gradient_clip: Positive = 3.0
-    half_window: Annotated[int, Field(ge=0, le=125)] | None = None
+    gradient: Annotated[Literal["line", "straight"] | int, BeforeValidator(_known_gradient)] = "line"
     ema: Momentum | None = None
     mixup: bool = False
     cutout: CountOrZero = 0

@@ -25,7 +25,7 @@ def retrain(lab: Lab, floating: StageResult, selected: StageResult) -> StageResu
         validation = Loader(lab.splits.validation, data.evaluation_batch_size)
         values: dict[str, Json] = {"accuracy_validation_before": accuracy(network, validation)}
         if config is not None:
-            network.use_gradient(config.half_window)
+            network.use_gradient(config.gradient)
             teacher = load_network(lab, floating)
             trainer = Trainer(
                 network, recipe_of(config, lab.config.seed), teacher, _score(config.validation, teacher, validation)

@@ -1,4 +1,4 @@
-"""Gradients of integer layers: what is kept for them, and both rules against their definitions."""
+"""Gradients of integer layers: what is kept for them, and all rules against their definitions."""
 
 import dataclasses
 import itertools
@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from approx import Arithmetic, LayerTable, Operands, QuantisedNetwork, quantise
+from approx import Arithmetic, Gradient, LayerTable, Operands, QuantisedNetwork, quantise
 from approx import difference_gradient as rule
 from approx.addition import QuantAdd
 from approx.convolution import QuantConv
 from approx.kernels import pointwise
 from approx.layer import QuantLayer
+from approx.line_gradient import line_weight
 from approx.operation import zero_of
 from approx.quantizer import Quantizer
 
@@ -89,6 +90,7 @@ def test_one_byte_an_activation_is_kept(table) -> None:
 @pytest.mark.parametrize("table", [None, rough_table], ids=["exact", "table"])
 def test_straight_through_is_the_real_layer_s_gradient_bit_for_bit(module, operands: Operands, table) -> None:
     layer, x = layer_of(module, operands, table and table(operands))
+    layer.use_gradient("straight")
     grad = torch.randn_like(layer(x))
     with torch.no_grad():
         free = grad * unclamped(layer, x)
@@ -159,6 +161,72 @@ def test_an_input_without_gradient_costs_none() -> None:
     wanted = gradients(layer, x, torch.ones(3, 3, 6, 6))
     layer(x.detach()).sum().backward()
     assert torch.equal(layer.weight.grad, wanted[1])
+
+
+@pytest.mark.parametrize("module", [*CONVOLUTIONS, nn.Linear(7, 4)], ids=str)
+@pytest.mark.parametrize("operands", list(Operands))
+def test_lines_are_least_squares_over_the_codes_of_the_batch(module, operands: Operands) -> None:
+    layer, x = layer_of(module, operands, rough_table(operands))
+    grad = torch.randn_like(layer(x))
+    codes = layer.codes(x.detach()).flatten().numpy()
+    numbers = layer.integers()
+    rows = (numbers.values.long() + layer.table.offset).flatten().numpy()
+    slopes = [np.polyfit(codes, layer.table.values[row][codes], 1)[0] for row in rows]
+    channel = (-1, *[1] * (layer.weight.dim() - 1))
+    line = torch.tensor(slopes).view(layer.weight.shape) - numbers.weight_zero.view(channel)
+    weight = (line * numbers.weight_scale.view(channel)).float() * layer.gain.float().view(channel)
+    wanted, _ = layer.gradients(grad * unclamped(layer, x), x.detach(), weight)
+    found, into_weight, _ = gradients(layer, x, grad)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    layer.use_gradient("straight")
+    straight = gradients(layer, x, grad)
+    assert torch.equal(into_weight, straight[1]) and not torch.allclose(found, straight[0], rtol=0.01)
+
+
+@pytest.mark.parametrize("operands", list(Operands))
+def test_lines_of_exact_products_are_straight_through(operands: Operands) -> None:
+    layer, x = layer_of(CONVOLUTIONS[0], operands, exact_table(operands))
+    grad = torch.randn_like(layer(x))
+    found = gradients(layer, x, grad)
+    layer.use_gradient("straight")
+    for mine, right in zip(found, gradients(layer, x, grad), strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-5, atol=1e-6)
+
+
+def test_no_line_goes_through_a_single_code() -> None:
+    layer, x = layer_of(nn.Linear(7, 4), Operands.SIGN_MAGNITUDE, rough_table(Operands.SIGN_MAGNITUDE))
+    still = layer.sources[0].reals(torch.full_like(layer.codes(x.detach()), 130)).requires_grad_()
+    found = gradients(layer, still, torch.randn(3, 4))
+    torch.manual_seed(0)
+    grad = torch.randn(3, 4)
+    found = gradients(layer, still, grad)
+    layer.use_gradient("straight")
+    assert found[0].any() and torch.equal(found[0], gradients(layer, still, grad)[0])
+
+
+def test_lines_of_several_circuits_are_each_channel_s_own() -> None:
+    rough, exact = rough_table(Operands.SIGNED), exact_table(Operands.SIGNED)
+    layer, x = layer_of(nn.Linear(7, 4), Operands.SIGNED, rough)
+    grad = torch.randn_like(layer(x))
+
+    def of_each_channel() -> list[torch.Tensor]:
+        picks = torch.eye(4)[:, None] * grad * unclamped(layer, x)
+        return [line_gradient(layer, pick, x) for pick in picks]
+
+    def line_gradient(layer: QuantLayer, pick: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        numbers = layer.integers()
+        weight = layer._rounded(numbers.values, numbers.weight_scale, numbers.weight_zero).detach()
+        bent = line_weight(layer, numbers, weight, layer.codes(x.detach()))
+        return layer.gradients(pick, x.detach(), bent, (True, False))[0]
+
+    alone = of_each_channel()
+    layer.use_circuit("exact", Operands.SIGNED, exact)
+    straight = of_each_channel()
+    layer.use_circuits({"r": rough, "e": exact}, Operands.SIGNED, ["r", "e", "e", "r"])
+    mixed = of_each_channel()
+    for channel, right in enumerate((alone, straight, straight, alone)):
+        mask = grad[:, channel].abs() > 0
+        torch.testing.assert_close(mixed[channel][mask], right[channel][mask], rtol=1e-4, atol=1e-5)
 
 
 def test_differences_by_hand() -> None:
@@ -275,18 +343,22 @@ def test_it_sees_what_straight_through_does_not() -> None:
     layer, x = layer_of(nn.Linear(7, 4), Operands.SIGNED, doubled)
     x = layer.sources[0].reals(layer.sources[0].codes(x.detach()).clamp(9, 246)).requires_grad_()
     grad = torch.randn(3, 4)
-    straight = gradients(layer, x, grad)[0]
-    layer.use_gradient(8)
-    torch.testing.assert_close(gradients(layer, x, grad)[0], 2 * straight, rtol=1e-4, atol=1e-5)
-    layer.use_gradient(None)
-    assert torch.equal(gradients(layer, x, grad)[0], straight)
+    found = {}
+    for gradient in ("straight", "line", 8, "straight"):
+        layer.use_gradient(gradient)
+        again = found.get(gradient)
+        found[gradient] = gradients(layer, x, grad)[0]
+        assert again is None or torch.equal(again, found[gradient])
+    for gradient in ("line", 8):
+        torch.testing.assert_close(found[gradient], 2 * found["straight"], rtol=1e-4, atol=1e-5)
 
 
-def test_a_table_of_zeros_has_no_gradient() -> None:
+@pytest.mark.parametrize("gradient", ["line", 4])
+def test_a_table_of_zeros_has_no_gradient(gradient: Gradient) -> None:
     layer, x = layer_of(nn.Linear(7, 4), Operands.SIGNED, LayerTable(np.zeros((255, 256), np.int32), 127))
-    layer.use_gradient(4)
+    layer.use_gradient(gradient)
     into_x, into_weight, _ = gradients(layer, x, torch.randn(3, 4))
-    assert not into_x.any()
+    torch.testing.assert_close(into_x, torch.zeros_like(into_x), rtol=0, atol=1e-6)
     assert torch.isfinite(into_weight).all()
 
 
@@ -295,6 +367,10 @@ def test_half_windows_that_do_not_fit_are_refused() -> None:
     for wrong in (-1, 126):
         with pytest.raises(ValueError, match=rf"half_window: expected 0..125, got {wrong}; published ones are 1..64"):
             layer.use_gradient(wrong)
+    with pytest.raises(
+        ValueError, match=r'gradient: expected "line", "straight" or a half window, 0..125, got .curve.'
+    ):
+        layer.use_gradient("curve")
     layer.use_gradient(125)
     with pytest.raises(ValueError, match=r"half_window: expected 0..1 for 5 values, got 2"):
         rule.smoothed_difference(np.zeros((1, 5), np.int32), 2)

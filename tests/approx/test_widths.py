@@ -166,12 +166,12 @@ def test_bad_channel_circuits_are_refused() -> None:
     several = [*list(tables)[:1], *["mul8u_drum4"] * 3]
     with pytest.raises(ValueError, match="layer '0': table differences need one circuit a layer"):
         layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, several)
-    layer.use_gradient(None)
+    layer.use_gradient("line")
     assert (layer.circuit, layer.table, layer.layer_circuit.products) == (before.name, None, before.products)
     layer.use_circuits(tables, Operands.SIGN_MAGNITUDE, several)
     with pytest.raises(ValueError, match="layer '0': table differences need one circuit a layer"):
         layer.use_gradient(4)
-    assert layer.mixed and layer.half_window is None
+    assert layer.mixed and layer.gradient == "line"
 
 
 def test_more_circuits_than_16_bit_rows() -> None:
@@ -207,11 +207,11 @@ def test_a_refused_half_window_leaves_the_layer_as_it_was() -> None:
     with pytest.raises(ValueError, match=r"expected 0\.\.6"):
         layer.use_circuit("mul4u_drum3", Operands.SIGN_MAGNITUDE, drum)
     assert (layer.circuit, layer.table) == ("exact", None)
-    layer.use_gradient(None)
+    layer.use_gradient("line")
     layer.use_circuit("mul4u_drum3", Operands.SIGN_MAGNITUDE, drum)
     with pytest.raises(ValueError, match=r"expected 0\.\.6"):
         layer.use_gradient(60)
-    assert layer.half_window is None
+    assert layer.gradient == "line"
 
 
 def test_derivatives_see_only_codes_of_the_circuit() -> None:

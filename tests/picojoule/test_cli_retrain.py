@@ -58,7 +58,7 @@ def test_circuits_by_output_channel_train_without_a_program(
 def test_an_interrupted_training_goes_on_to_the_same_end(
     command: Command, interrupted: Callable[..., None], arguments: tuple[object, ...], tmp_path: Path
 ) -> None:
-    recipe = ("--epochs", 2, "--mixup", "--distillation", 1, "--ema", 0.9, "--half-window", 4)
+    recipe = ("--epochs", 2, "--mixup", "--distillation", 1, "--ema", 0.9, "--gradient", 4)
     whole = command(*arguments, *recipe, "--out", tmp_path / "whole")
     interrupted("approx.training.trainer.Trainer._update", 6, *arguments, *recipe, "--out", tmp_path / "halves")
     assert not (tmp_path / "halves" / "retrain").exists()
@@ -105,7 +105,8 @@ def test_a_pruned_network(command: Command, demo_weights: Path, arguments: tuple
     ("options", "message"),
     [
         (("--mixup",), "mixup needs distillation = 1"),
-        (("--half-window", "126"), "retrain.half_window: expected less than or equal to 125, got 126"),
+        (("--gradient", "126"), 'retrain.gradient: expected "line", "straight" or a half window, 0..125, got 126'),
+        (("--gradient", "curved"), "or a half window, 0..125, got 'curved'"),
         (("--validation", "luck"), "retrain.validation: expected 'accuracy' or 'divergence'"),
         (("--patience", "2"), "patience and validate_every need validation"),
         (("--assignment", "nowhere.json"), "nowhere.json"),

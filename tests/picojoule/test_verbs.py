@@ -55,14 +55,14 @@ def test_select_approximate_retrain_compile_energy(model: nn.Module, loader: Dat
 
 def test_retrain_with_the_tables_own_differences(model: nn.Module, loader: DataLoader) -> None:
     assignment, weights = Assignment({"*": Choice("mul8u_trunc6")}), {}
-    for half_window in (None, 0, 8):
+    for gradient in ("line", "straight", 0, 8):
         network = picojoule.approximate(model, assignment, loader)
-        picojoule.retrain(network, loader, Recipe(epochs=1, learning_rate=1e-2), half_window=half_window)
-        weights[half_window] = network.layers()["point"].weight.detach()
-        assert (network.layers()["stem.0"].layer_circuit.derivatives is None) == (half_window is None)
-    assert len({float(w.sum()) for w in weights.values()}) == 3
+        picojoule.retrain(network, loader, Recipe(epochs=1, learning_rate=1e-2), gradient=gradient)
+        weights[gradient] = network.layers()["point"].weight.detach()
+        assert (network.layers()["stem.0"].layer_circuit.derivatives is None) == isinstance(gradient, str)
+    assert len({float(w.sum()) for w in weights.values()}) == 4
     with pytest.raises(ValueError, match=r"half_window: expected 0\.\.125, got 126"):
-        picojoule.retrain(network, loader, half_window=126)
+        picojoule.retrain(network, loader, gradient=126)
 
 
 def test_trace_sees_every_layer(model: nn.Module, loader: DataLoader) -> None:
