@@ -1,17 +1,27 @@
-"""`Recipe`: how to train, and the learning rate at every step."""
+"""`Recipe`: how to train: the optimiser, and the learning rate at every step."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from approx.training.channel_adam import ChannelAdam
+
+Optimiser = Literal["sgd", "channel-adam"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: SGD with momentum, a cosine learning rate, and what may be switched on beside it.
+    """How to train: a cosine learning rate, and what may be switched on beside it.
 
     Attributes:
         epochs: passes over the loader.
         learning_rate: start of the cosine that ends at zero.
-        momentum, weight_decay: of SGD.
+        optimiser: "sgd", or "channel-adam" (`approx.training.channel_adam`), whose learning rate is in units of the
+            largest weight of a channel: for networks with circuits, 2e-4.
+        momentum, weight_decay: of either.
         clip: largest gradient norm, None for no clipping.
         temperature: of the distillation from a teacher (Hinton et al., arXiv 1503.02531).
         distillation: weight of the distillation term, 0..1; the rest is cross entropy with the labels. At 1 labels
@@ -37,6 +47,7 @@ class Recipe:
     patience: int | None = None
     validate_every: int | None = None
     seed: int = 0
+    optimiser: Optimiser = "sgd"
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -55,6 +66,8 @@ class Recipe:
             if (value := getattr(self, key)) is not None
             and not (0 <= value < math.inf and (value > 0 or wanted == "not negative"))
         ]
+        if self.optimiser not in get_args(Optimiser):
+            wrong.append(f"optimiser={self.optimiser!r} (expected one of {list(get_args(Optimiser))})")
         if not 0 <= self.distillation <= 1:
             wrong.append(f"distillation={self.distillation!r} (expected 0..1)")
         if self.ema is not None and not 0 <= self.ema < 1:
@@ -63,6 +76,12 @@ class Recipe:
             wrong.append(f"mixup with distillation={self.distillation!r} (mixed images have no label; expected 1)")
         if wrong:
             raise ValueError(f"training recipe: {', '.join(wrong)}")
+
+    def make_optimiser(self, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        """One that has not moved anything."""
+        if self.optimiser == "channel-adam":
+            return ChannelAdam(parameters, self.learning_rate, (self.momentum, 0.999), self.weight_decay)
+        return torch.optim.SGD(parameters, self.learning_rate, self.momentum, weight_decay=self.weight_decay)
 
     def rate(self, progress: float, updates: int) -> float:
         """Learning rate of a step.

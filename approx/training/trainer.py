@@ -29,7 +29,7 @@ class Trainer:
     Attributes:
         module: trained in place; in training mode during an epoch, in evaluation mode between epochs. Once `run` is
             exhausted it holds the result: the best weights where there is a score, their average where there is one.
-        optimiser: SGD.
+        optimiser: as the recipe says.
         average: of the weights, where the recipe wants one.
         best: the best weights so far, where there is a score.
         epoch: epochs done.
@@ -58,9 +58,7 @@ class Trainer:
         self.module, self.recipe, self.score = module, recipe, score
         self.loss = Loss(recipe, teacher)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.SGD(
-            self.parameters, recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay
-        )
+        self.optimiser = recipe.make_optimiser(self.parameters)
         self.average = None if recipe.ema is None else WeightAverage(module, recipe.ema)
         self.best = None if score is None else BestWeights(recipe.patience)
         self.epoch = self.step = self.updates = 0

@@ -249,7 +249,8 @@ class RetrainConfig(Section):
     """[retrain]: training with the bit-exact forward.
 
     Attributes:
-        epochs, learning_rate, momentum, weight_decay: of SGD with a cosine learning rate.
+        optimiser: "sgd", or "channel-adam", whose learning rate is in units of the largest weight of a channel.
+        epochs, learning_rate, momentum, weight_decay: of its cosine.
         warmup_steps: first steps, over which the learning rate also rises linearly.
         temperature, distillation: softness of the floating-point teacher's outputs, and their weight in [0, 1].
         gradient_clip: largest norm of the gradient.
@@ -265,6 +266,7 @@ class RetrainConfig(Section):
         patience: validations without a new best after which training ends; absent: never before its time.
     """
 
+    optimiser: Literal["sgd", "channel-adam"] = "sgd"
     epochs: Count = 1
     learning_rate: Positive = 1e-3
     momentum: Momentum = 0.9

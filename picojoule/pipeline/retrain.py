@@ -58,6 +58,7 @@ def recipe_of(config: RetrainConfig, seed: int) -> Recipe:
         patience=config.patience,
         validate_every=config.validate_every,
         seed=seed,
+        optimiser=config.optimiser,
     )
 
 

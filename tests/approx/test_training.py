@@ -24,12 +24,13 @@ def weights_of(module: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in module.parameters()])
 
 
+@pytest.mark.parametrize("recipe", [Recipe(8, 0.1), Recipe(8, 0.05, optimiser="channel-adam")], ids=str)
 @pytest.mark.parametrize("integer", [False, True])
-def test_it_learns_float_and_integer(integer: bool) -> None:
+def test_it_learns_float_and_integer(integer: bool, recipe: Recipe) -> None:
     model, batches = problem()
     if integer:
         model = quantise(model, [x for x, _ in batches])
-    losses = list(Trainer(model, Recipe(epochs=8, learning_rate=0.1)).run(batches))
+    losses = list(Trainer(model, recipe).run(batches))
     assert losses[-1] < 0.6 * losses[0] and accuracy(model, batches) > 0.85
 
 
