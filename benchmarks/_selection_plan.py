@@ -51,7 +51,7 @@ class Retraining:
 
     recipe: Recipe
     score: str = "divergence"
-    levels: tuple[float, ...] = (0.86, 0.90, 0.92, 0.94)
+    levels: tuple[float, ...] = (0.86, 0.91, 0.925, 0.94)
     uniform_level: float = 0.90
     gradient: Gradient = "line"
     images: int | None = None
@@ -96,11 +96,11 @@ class Plan:
     timed_steps: int = 20
 
 
-DISTILLED = Recipe(learning_rate=3e-3, distillation=1.0, warmup_steps=50)
+DISTILLED = Recipe(learning_rate=3e-4, distillation=1.0, warmup_steps=50, optimiser="channel-adam")
 FULL = Plan(
     {
-        "resnet20": Retraining(replace(DISTILLED, epochs=8)),
-        "resnet56": Retraining(replace(DISTILLED, epochs=2), levels=(0.88, 0.92)),
+        "resnet20": Retraining(replace(DISTILLED, epochs=2)),
+        "resnet56": Retraining(replace(DISTILLED, epochs=1), levels=(0.88, 0.92)),
     }
 )
 _FEW = Retraining(Recipe(learning_rate=1e-3, distillation=1.0), levels=(0.90,), images=32, batch_size=16)
