@@ -26,6 +26,7 @@ from noise_models.differentiable import DifferentiableChoice as DifferentiableCh
 from noise_models.differentiable import choose_differentiably as choose_differentiably
 from noise_models.divergence import DivergenceMeter as DivergenceMeter
 from noise_models.divergence import MeasuredDivergence as MeasuredDivergence
+from noise_models.drowning import without_drowned as without_drowned
 from noise_models.error_models import ERROR_MODELS as ERROR_MODELS
 from noise_models.error_models import ErrorModel as ErrorModel
 from noise_models.error_models import error_model as error_model

@@ -96,15 +96,17 @@ def select(
     """
     loader = list(islice(loader, CALIBRATION_BATCHES))
     network, images = as_network(model, loader), list(images_of(loader))
+    traces, limits = approx.trace(network, images), limits or noise_models.Limits()
     candidates = noise_models.list_candidates(
-        approx.trace(network, images),
+        traces,
         default_library() if library is None else library,
         noise_models.error_model("patch-channel"),
         noise_models.FisherDegradation(noise_models.measure_sensitivity(network, images)),
         [Operands(name) for name in operands],
         tuned=True,
     )
-    return noise_models.SELECTORS["knapsack"](noise_models.Selection(candidates, limits or noise_models.Limits()))
+    heard = noise_models.without_drowned(candidates, traces, limits)
+    return noise_models.SELECTORS["knapsack"](noise_models.Selection(heard, limits))
 
 
 def approximate(

@@ -8,7 +8,7 @@ sum over the distinct circuits, however many layers use each. (Times the number 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -69,12 +69,20 @@ class Limits:
         Raises:
             ValueError: a pin names no layer, or a circuit that is no candidate there.
         """
+        chosen = self.pin_of(candidates)
+        return {n: self._pinned(n, row, chosen[n]) if n in chosen else row for n, row in candidates.items()}
+
+    def pin_of(self, layers: Iterable[str]) -> dict[str, str]:
+        """Pinned layer -> the key of `pins` that holds for it.
+
+        Raises:
+            ValueError: a pin names no layer.
+        """
         try:  # patterns are resolved as those of an assignment
-            winners = Assignment({pattern: Choice(pattern) for pattern in self.pins}).resolve(candidates)
+            winners = Assignment({pattern: Choice(pattern) for pattern in self.pins}).resolve(layers)
         except ValueError as error:
             raise ValueError(f"pins: {error}") from error
-        chosen = {name: winner.multiplier for name, winner in winners.items()}
-        return {n: self._pinned(n, row, chosen[n]) if n in chosen else row for n, row in candidates.items()}
+        return {name: winner.multiplier for name, winner in winners.items()}
 
     def rows(self, candidates: Candidates) -> dict[str, list[Candidate]]:
         """What each layer may take: pins kept, infinite degradation and what is needlessly bad left out.

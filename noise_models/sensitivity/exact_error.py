@@ -28,7 +28,7 @@ class ExactError(Refinement):
         network: QuantisedNetwork,
         library: Mapping[str, Multiplier],
         batches: Batches,
-        temperature: float = 2.0,
+        temperature: float | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> None:

@@ -113,7 +113,7 @@ class Sensitivity:
 def measure_sensitivity(
     network: QuantisedNetwork,
     batches: Batches,
-    temperature: float = 2.0,
+    temperature: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Sensitivity:
@@ -122,7 +122,7 @@ def measure_sensitivity(
     Args:
         network: calibrated; left as it was.
         batches: images [N, C, H, W]; or pairs (images, labels int64 [N]) for the gradient of their cross entropy.
-        temperature: divides the outputs before the loss.
+        temperature: divides the outputs before the loss; None: `fitting_temperature` of the first batch.
         seed: of the random signs.
         progress: called with (batches done, batches or 0 when unknown, text).
 

@@ -6,8 +6,7 @@ hundreds of others. So the matrix is split, diag p - p p^T = S S^T with S = diag
 propagated back is S r with random signs r (Hutchinson's probe, 1990): g = J^T S r has E[g g^T] the same, each image
 counts by its own curvature, and one pass does.
 
-A temperature above 1 flattens the prediction, which keeps a confident network from reporting next to no sensitivity
-(papers/attainable.md used 2).
+A temperature above 1 flattens the prediction, which keeps a confident network from reporting next to no sensitivity.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from approx import Arithmetic, QuantisedNetwork
 from approx.training import check_labels
 from noise_models.progress import Progress
+from noise_models.sensitivity.temperature import fitting_temperature
 
 Batches = Iterable[torch.Tensor | tuple[torch.Tensor, torch.Tensor]]
 """Images [N, C, H, W], or pairs (images, labels int64 [N])."""
@@ -31,7 +31,7 @@ def gradient_pass(
     network: QuantisedNetwork,
     taps: Mapping[str, Tap],
     batches: Batches,
-    temperature: float = 2.0,
+    temperature: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> int:
@@ -41,7 +41,7 @@ def gradient_pass(
         network: calibrated.
         taps: by layer name; a recurrent layer calls its tap once a step.
         batches: where labels are given, the gradient is that of their cross entropy.
-        temperature: divides the outputs before the loss.
+        temperature: divides the outputs before the loss; None: `fitting_temperature` of the first batch.
         seed: of the random signs.
         progress: called with (batches done, batches or 0 when unknown, text).
 
@@ -52,7 +52,7 @@ def gradient_pass(
         ValueError: no image came, images hold NaN or infinity, a label is out of range, or the temperature is not
             positive.
     """
-    if not 0 < temperature < float("inf"):
+    if temperature is not None and not 0 < temperature < float("inf"):
         raise ValueError(f"the temperature must be positive, got {temperature!r}")
     random, samples = torch.Generator().manual_seed(seed), 0
     steps = len(batches) if isinstance(batches, Sized) else 0
@@ -60,9 +60,12 @@ def gradient_pass(
         for step, batch in enumerate(batches):
             images, labels = batch if isinstance(batch, tuple | list) else (batch, None)
             check_images(images, step)
-            scores = network(images) / temperature
+            scores = network(images)
             if not torch.isfinite(scores).all():
                 raise ValueError(f"the outputs of batch {step + 1} hold NaN or infinity; check the network's weights")
+            if temperature is None:
+                temperature = fitting_temperature(scores.detach())
+            scores = scores / temperature
             scores.backward(_probe(scores.detach(), random) if labels is None else _slope(scores.detach(), labels))
             samples += len(images)
             if progress is not None:

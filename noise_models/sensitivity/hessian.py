@@ -20,6 +20,7 @@ from noise_models.sensitivity.gradient_pass import frozen
 from noise_models.sensitivity.layer_errors import LayerErrors
 from noise_models.sensitivity.recording import record
 from noise_models.sensitivity.refinement import Refinement
+from noise_models.sensitivity.temperature import fitting_temperature
 
 
 class HessianVector(Refinement):
@@ -30,7 +31,7 @@ class HessianVector(Refinement):
         network: QuantisedNetwork,
         library: Mapping[str, Multiplier],
         batches: list[torch.Tensor],
-        temperature: float = 2.0,
+        temperature: float | None = None,
     ) -> None:
         """Records what every layer reads.
 
@@ -38,15 +39,16 @@ class HessianVector(Refinement):
             network: calibrated, not corrected; its circuits are ignored, it is not changed.
             library: circuits by name.
             batches: images [N, C, H, W] each; kept.
-            temperature: divides the outputs before the loss.
+            temperature: as `gradient_pass`.
 
         Raises:
             ValueError: as `gradient_pass`, or the network is corrected already.
         """
-        self.batches, self.temperature = batches, temperature
+        self.batches = batches
         self.records, self.images = record(network, batches, temperature)
         self.errors = LayerErrors(network, library)
         self.network = self.errors.network
+        self.temperature = temperature or self._fitting_temperature()
 
     def of(self, layer: str, choice: LayerChoice) -> float:
         if layer not in self.records:
@@ -60,6 +62,10 @@ class HessianVector(Refinement):
                 return 0.5 * sum(self._curvature(images, step) for images in self.batches) / self.images
         finally:
             disturbed.perturb = None
+
+    def _fitting_temperature(self) -> float:
+        with self.network.using(Arithmetic.FAKE), torch.no_grad():
+            return fitting_temperature(self.network(self.batches[0]))
 
     def _curvature(self, images: torch.Tensor, step: torch.Tensor) -> float:
         """Second derivative of the summed loss of these images along the step."""

@@ -43,7 +43,7 @@ class LayerRecord:
 def record(
     network: QuantisedNetwork,
     batches: Batches,
-    temperature: float = 2.0,
+    temperature: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[dict[str, LayerRecord], int]:

@@ -19,6 +19,7 @@ from noise_models import (
     list_candidates,
     uniform,
     with_channel_choices,
+    without_drowned,
 )
 from picojoule.commands.basis import Basis
 from picojoule.commands.workplace import Workplace
@@ -74,12 +75,12 @@ def choose(place: Workplace, basis: Basis, limits: Limits, circuits_per_layer: i
             lambda done, total, name: step(name),
             config.tune,
         )
-    mixed = single
+    mixed = heard = without_drowned(single, traces, limits)
     if circuits_per_layer is not None:
-        mixed = with_channel_choices(single, basis.degradation, circuits=circuits_per_layer)
+        mixed = with_channel_choices(heard, basis.degradation, circuits=circuits_per_layer)
     evolution = Evolution(config.evaluations, seed=place.config.seed)
     front = SELECTORS[config.method](Selection(mixed, limits, basis.tolerance, evolution))
-    return Fronts(front, uniform(single), {w.name: w.macs for w in workloads})
+    return Fronts(front, uniform(without_drowned(single, traces)), {w.name: w.macs for w in workloads})
 
 
 def _check_pins(limits: Limits, layers: Iterable[str], circuits: Library) -> None:

@@ -24,6 +24,7 @@ from noise_models import (
     error_model,
     list_candidates,
     uniform,
+    without_drowned,
 )
 from picojoule.config import SelectConfig
 from picojoule.files import Json
@@ -125,15 +126,16 @@ def _fronts(
             config.tune,
         )
     with progress("select", 1) as step:
+        limits = Limits(circuits=config.circuits_at_most, area_um2=config.area_um2, pins=config.pins)
         selection = Selection(
-            candidates,
-            Limits(circuits=config.circuits_at_most, area_um2=config.area_um2, pins=config.pins),
+            without_drowned(candidates, traces, limits),
+            limits,
             Tolerance.load(tolerated.path(TOLERANCE)),
             Evolution(config.evaluations, seed=seed),
         )
         front = SELECTORS[config.method](selection)
         step(f"{len(front)} points")
-    return front, uniform(candidates)
+    return front, uniform(without_drowned(candidates, traces))
 
 
 def _degradation(tolerated: StageResult) -> Degradation:
