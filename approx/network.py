@@ -131,6 +131,8 @@ class QuantisedNetwork(nn.Module):
         Raises:
             ValueError: a width is not 2..8, or a pattern fits no activation.
         """
+        if not isinstance(bits, int | Mapping):
+            raise TypeError(f"bits: expected a whole number 2..8, or one for each pattern of labels, got {bits!r}")
         wanted = {"*": bits} if isinstance(bits, int) else dict(bits)
         steps = [step for step in self.steps() if not step.moves_only and step.output.bits <= 8]
         labels = [step.label for step in steps]

@@ -30,6 +30,10 @@ class Operands(StrEnum):
     AFFINE = "affine"
     SIGNED = "signed"
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"expected operands among {[o.value for o in cls]}, got {value!r}")
+
     @property
     def signed_circuit(self) -> bool:
         """Whether this coding needs a circuit for two's-complement operands."""

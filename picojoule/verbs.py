@@ -30,8 +30,7 @@ from deploy.targets import target as find_target
 from deploy.targets.base import Artifact
 from deploy.tvm_backend import compile_tvm
 from deploy.workload import workloads_of_module, workloads_of_program
-from multipliers import Multiplier, default_library
-from picojoule.libraries import generated_library
+from picojoule.arguments import Circuits, circuits_of, require
 from pruning import prune as prune
 
 CALIBRATION_BATCHES = 4
@@ -75,8 +74,8 @@ def trace(model: nn.Module, loader: Iterable[Any]) -> dict[str, LayerTrace]:
 def select(
     model: nn.Module,
     loader: Iterable[Any],
-    library: Mapping[str, Multiplier] | None = None,
-    operands: Iterable[str] = ("sign-magnitude", "affine"),
+    library: Circuits = None,
+    operands: str | Iterable[str] = ("sign-magnitude", "affine"),
     limits: noise_models.Limits | None = None,
 ) -> noise_models.Front:
     """The whole energy/degradation front: one multiplier per layer at every point.
@@ -84,7 +83,7 @@ def select(
     Args:
         model: the user's network, or a quantised one.
         loader: training images; a few batches are enough.
-        library: circuits to choose from; absent: the generated ones.
+        library: circuits to choose from, or the name of a library; absent: the generated ones.
         operands: how circuits may be used (`approx.Operands`).
         limits: what every point keeps: number and area of circuits, pinned layers, energy, degradation.
 
@@ -94,15 +93,18 @@ def select(
     Raises:
         ValueError: nothing keeps the limits; says the nearest that something does.
     """
+    limits, circuits = noise_models.Limits() if limits is None else limits, circuits_of(library)
+    require(limits, noise_models.Limits, "limits", "noise_models.Limits(degradation=0.01, circuits=4)")
+    codings = [Operands(name) for name in ([operands] if isinstance(operands, str) else operands)]
     loader = list(islice(loader, CALIBRATION_BATCHES))
     network, images = as_network(model, loader), list(images_of(loader))
-    traces, limits = approx.trace(network, images), limits or noise_models.Limits()
+    traces = approx.trace(network, images)
     candidates = noise_models.list_candidates(
         traces,
-        default_library() if library is None else library,
+        circuits,
         noise_models.error_model("patch-channel"),
         noise_models.FisherDegradation(noise_models.measure_sensitivity(network, images)),
-        [Operands(name) for name in operands],
+        codings,
         tuned=True,
     )
     heard = noise_models.without_drowned(candidates, traces, limits)
@@ -113,7 +115,7 @@ def approximate(
     model: nn.Module,
     assignment: Assignment,
     loader: Iterable[Any],
-    library: Mapping[str, Multiplier] | None = None,
+    library: Circuits = None,
 ) -> QuantisedNetwork:
     """The network with these circuits, its weights tuned for them; forward is bit-exact, the device's cost the same.
 
@@ -121,14 +123,15 @@ def approximate(
         model: the user's network, or a quantised one (which is not changed).
         assignment: circuits by layer.
         loader: training images.
-        library: where the circuits are; absent: the generated ones.
+        library: where the circuits are, or its name; absent: the generated ones.
 
     Raises:
         ValueError: a layer or circuit does not exist or does not fit.
     """
-    loader = list(islice(loader, CALIBRATION_BATCHES))
+    _require_assignment(assignment)
+    circuits, loader = circuits_of(library, assignment), list(islice(loader, CALIBRATION_BATCHES))
     network = copy.deepcopy(model) if isinstance(model, QuantisedNetwork) else quantise(model, loader)
-    network.assign(assignment, generated_library(assignment) if library is None else library)
+    network.assign(assignment, circuits)
     return approx.tune(network, torch.cat(list(images_of(loader))))
 
 
@@ -189,7 +192,7 @@ def energy(
     model: nn.Module | QuantisedNetwork,
     assignment: Assignment,
     input_shape: tuple[int, ...] | None = None,
-    library: Mapping[str, Multiplier] | None = None,
+    library: Circuits = None,
     hardware: str | Hardware | None = None,
 ) -> EnergyReport:
     """Energy of a candidate configuration; no training, no data.
@@ -198,12 +201,13 @@ def energy(
         model: the user's network or a quantised one.
         assignment: circuits by layer; layers it does not name multiply exactly.
         input_shape: (C, H, W); not needed for a quantised network.
-        library: where the circuits are; absent: the generated ones.
+        library: where the circuits are, or its name; absent: the generated ones.
         hardware: name or path of a description; absent: the default one.
 
     Raises:
         ValueError: the assignment names a layer or circuit that does not exist; the model cannot be exported.
     """
+    _require_assignment(assignment)
     if isinstance(model, QuantisedNetwork):
         workloads = workloads_of_program(build(copy.deepcopy(model).assign(Assignment(), {})))
     elif input_shape is None:
@@ -211,8 +215,11 @@ def energy(
     else:
         workloads = workloads_of_module(model, input_shape)
     device = hardware if isinstance(hardware, Hardware) else Hardware.load(hardware or DEFAULT_HARDWARE)
-    circuits = generated_library(assignment) if library is None else library
-    return account_assignment(workloads, assignment, circuits, device)
+    return account_assignment(workloads, assignment, circuits_of(library, assignment), device)
+
+
+def _require_assignment(assignment: Assignment) -> None:
+    require(assignment, Assignment, "an assignment", 'Assignment.load("assignment.json") or a point\'s .assignment')
 
 
 def _require_quantised(network: nn.Module) -> QuantisedNetwork:

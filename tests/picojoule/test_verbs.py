@@ -126,3 +126,26 @@ def test_a_float_network_is_neither_retrained_nor_compiled(
 def test_a_library_without_circuits_is_not_replaced_by_the_default(model: nn.Module, loader: DataLoader) -> None:
     with pytest.raises(ValueError, match="circuit"):
         picojoule.select(model, loader, library={})
+
+
+def test_arguments_of_a_wrong_kind_are_named(model: nn.Module, loader: DataLoader) -> None:
+    with pytest.raises(TypeError, match=r"expected limits, such as noise_models.Limits\(.*, got dict"):
+        picojoule.select(model, loader, limits={"energy": 0.5})
+    for library in (7, ["mul8u_drum4"]):
+        with pytest.raises(TypeError, match="expected circuits by name or a library's name, such as .*, got "):
+            picojoule.select(model, loader, library=library)
+    with pytest.raises(ValueError, match="library 'nowhere': expected"):
+        picojoule.select(model, loader, library="nowhere")
+    with pytest.raises(ValueError, match="expected operands among .*'affine'.*, got 'ternary'"):
+        picojoule.select(model, loader, operands="ternary")
+    for verb in (lambda a: picojoule.approximate(model, a, loader), lambda a: picojoule.energy(model, a, (3, 8, 8))):
+        with pytest.raises(TypeError, match="expected an assignment, such as Assignment.load"):
+            verb({"0": "mul8u_drum4"})
+    with pytest.raises(TypeError, match=r"bits: expected a whole number 2\.\.8"):
+        picojoule.quantise(model, loader, bits=3.5)
+
+
+def test_a_library_by_name_and_one_coding(model: nn.Module, loader: DataLoader) -> None:
+    front = picojoule.select(model, loader, library="default", operands="affine")
+    assert {choice.operands for point in front for choice in point.assignment.layers.values()} == {Operands.AFFINE}
+    assert len(front) > 3
