@@ -161,6 +161,8 @@ def _problems(document: _Document, error: ValidationError, more: dict[Location, 
         location = document.shorten(tuple(item["loc"]))
         has_alternatives = len(item["loc"]) > len(location)
         found.setdefault(location, _message(location, dict(item), has_alternatives))
+    within = {location[:length] for location in found for length in range(1, len(location))}
+    found = {location: text for location, text in found.items() if location not in within}  # the mistake inside is why
     for key, value in document.values.items():
         model = _model_at((key,))
         if model is not None and isinstance(value, dict):

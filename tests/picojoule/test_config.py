@@ -102,6 +102,13 @@ def test_missing_file_folder_and_bytes(tmp_path):
         load_config(binary)
 
 
+def test_a_mistake_inside_a_list_is_said_once():
+    assert problems(GOOD + '[select]\noperands = ["affin"]\n') == [
+        "x.toml:8: select.operands[0]: expected 'sign-magnitude', 'sign-magnitude-9', 'affine' or 'signed', "
+        'got "affin"'
+    ]
+
+
 def test_sections_that_contradict_themselves():
     assert problems(GOOD + "[select]\nmax_loss = 1\nenergy = 0.5\n") == [
         "x.toml:7: select: expected only one of max_loss, energy"
