@@ -30,7 +30,7 @@ from noise_models import (
 from noise_models.candidates import Candidate
 from picojoule.config import DataConfig
 from picojoule.data import DataSplits, Loader, load_data
-from picojoule.data.distortion import distorted
+from picojoule.data.distortion import distort_after, distorted
 from picojoule.files import Json
 from picojoule.libraries import open_library
 from picojoule.sources import open_float
@@ -135,9 +135,11 @@ class Laboratory:
         """Images that nothing is chosen on."""
         return Loader(data().test.take(slice(self.plan.set_up.test_images)), BATCH)
 
-    def training(self, count: int | None, batch_size: int) -> Loader:
+    def training(self, count: int | None, batch_size: int, magnitude: int = 0) -> Loader:
         """Shuffled, augmented batches of the first images that are not held out, or of all of them."""
-        some = replace(data(), train=data().train.take(slice(count)))
+        plain = data()
+        augment = distort_after(plain.augment, magnitude, plain.train.normalisation.full_scale)
+        some = replace(plain, train=plain.train.take(slice(count)), augment=augment)
         return some.train_loader(batch_size, seed=self.seed)
 
     def prepared(self, point: FrontPoint, recovery: str) -> QuantisedNetwork:

@@ -47,15 +47,17 @@ class Retraining:
         gradient: of the products.
         images: of the training set; None: all that are not held out.
         batch_size: images.
+        magnitude: of the distortion, RandAugment.
     """
 
     recipe: Recipe
     score: str = "divergence"
-    levels: tuple[float, ...] = (0.86, 0.91, 0.925, 0.94)
+    levels: tuple[float, ...] = (0.88, 0.905, 0.92, 0.935)
     uniform_level: float = 0.90
     gradient: Gradient = "line"
     images: int | None = None
     batch_size: int = 128
+    magnitude: int = 7
 
 
 SHORT_SEARCH = AgnSettings(sigma_init=0.05, epochs=3, learning_rate=1e-2, decay_every=0)

@@ -109,7 +109,8 @@ def train(
     """
     network.use_gradient(settings.gradient)
     trainer = Trainer(network, replace(settings.recipe, seed=lab.seed), lab.model, _score(lab, settings.score))
-    state, loader = TrainingState(folder, {"trainer": trainer}), lab.training(settings.images, settings.batch_size)
+    loader = lab.training(settings.images, settings.batch_size, settings.magnitude)
+    state = TrainingState(folder, {"trainer": trainer})
     state.load()
     loader.set_epoch(trainer.epoch)
     saved = time.monotonic()

@@ -258,6 +258,8 @@ class RetrainConfig(Section):
             smoothed differences of the tables, averaged over so many entries on either side (published: 1..64).
         ema: decay of the running average of the weights that is kept instead of the last ones; absent: none.
         mixup: distil on mixed pairs of images; needs distillation = 1.
+        magnitude: RandAugment of training images, 0..30; 0: none. With weights that were trained on them, as strong as
+            [data] validation_magnitude.
         cutout: side in pixels of a black square in every training image; 0: none.
         validation: which weights are kept; absent: the last; otherwise those best on the validation images (those
             before the first step among them): "accuracy", or "divergence" from the floating-point network, which still
@@ -278,6 +280,7 @@ class RetrainConfig(Section):
     gradient: Annotated[Literal["line", "straight"] | int, BeforeValidator(_known_gradient)] = "line"
     ema: Momentum | None = None
     mixup: bool = False
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 0
     cutout: CountOrZero = 0
     validation: Literal["accuracy", "divergence"] | None = None
     validate_every: Count | None = None

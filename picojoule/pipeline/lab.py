@@ -12,6 +12,7 @@ from approx import Recipe, Trainer
 from multipliers import Library
 from picojoule.config import RunConfig
 from picojoule.data import DataSplits, Loader, cut_out_after
+from picojoule.data.distortion import distort_after
 from picojoule.files import Json
 from picojoule.progress import progress
 from picojoule.run_folder import RunFolder
@@ -91,9 +92,15 @@ class Lab:
         data = self.config.data
         return self.splits.calibration_batches(count, data.evaluation_batch_size, seed=data.split_seed)
 
-    def training(self, cutout: int = 0) -> Loader:
-        """Shuffled, augmented training batches; with a black square of side `cutout` in every image."""
+    def training(self, magnitude: int = 0, cutout: int = 0) -> Loader:
+        """Shuffled, augmented training batches.
+
+        Args:
+            magnitude: of RandAugment, 0..30; 0: none.
+            cutout: side of a black square in every image; 0: none.
+        """
         data, augment = self.config.data, self.splits.augment if self.config.data.augment else None
+        augment = distort_after(augment, magnitude, self.splits.train.normalisation.full_scale)
         splits = replace(self.splits, augment=cut_out_after(augment, cutout) if cutout else augment)
         return splits.train_loader(data.batch_size, seed=self.config.seed)
 

@@ -30,7 +30,7 @@ def retrain(lab: Lab, floating: StageResult, selected: StageResult) -> StageResu
             trainer = Trainer(
                 network, recipe_of(config, lab.config.seed), teacher, _score(config.validation, teacher, validation)
             )
-            lab.finish(context, trainer, lab.training(config.cutout))
+            lab.finish(context, trainer, lab.training(config.magnitude, config.cutout))
             values |= {"losses": [*trainer.losses], "scores": _scores(trainer)}
         values |= {"accuracy_validation": accuracy(network, validation), "retrained": config is not None}
         step = {} if config is None else config.model_dump(mode="json")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from picojoule.data import Images, Normalisation
-from picojoule.data.distortion import distorted
+from picojoule.data import Images, Loader, Normalisation, flip_and_crop
+from picojoule.data.distortion import distort_after, distorted
 
 
 def some(channels: int, full_scale: int) -> Images:
@@ -42,3 +42,26 @@ def test_pixels_of_another_full_scale_stay_within_it(magnitude: int) -> None:
 def test_other_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="1 or 3 channels can be distorted, these have 2"):
         distorted(some(2, 255), 7)
+
+
+def test_training_batches_are_distorted_anew_every_epoch_and_the_same_again() -> None:
+    images = some(3, 255)
+    augment = distort_after(None, 7, 255)
+    loader = Loader(images, 4, shuffle=True, augment=augment, seed=5)
+    first, second = ([x for x, _ in loader] for _ in range(2))
+    loader.set_epoch(0)
+    again = [x for x, _ in loader]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    plain = [x for x, _ in Loader(images, 4, shuffle=True, seed=5)]
+    for other in (second, plain):
+        assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    state = torch.get_rng_state()
+    next(iter(loader))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_it_comes_after_the_other_augmentation_and_zero_is_none() -> None:
+    black = distort_after(lambda pixels, _: pixels * 0, 7, 255)
+    assert black is not None
+    assert not black(some(3, 255).pixels, torch.Generator().manual_seed(0)).float().std(dim=(2, 3)).gt(60).any()
+    assert distort_after(flip_and_crop, 0, 255) is flip_and_crop and distort_after(None, 0, 255) is None
