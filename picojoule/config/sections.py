@@ -102,12 +102,20 @@ class DataConfig(Section):
 
 
 class TrainConfig(Section):
-    """[train]: training from scratch, SGD with a cosine learning rate."""
+    """[train]: training from scratch.
+
+    Attributes:
+        epochs, learning_rate, momentum, weight_decay: of SGD with a cosine learning rate.
+        warmup_steps: first steps, over which the learning rate also rises linearly.
+        gradient_clip: largest norm of the gradient; absent: any.
+    """
 
     epochs: Count = 20
     learning_rate: Positive = 0.1
     momentum: Momentum = 0.9
     weight_decay: NonNegative = 5e-4
+    warmup_steps: CountOrZero = 0
+    gradient_clip: Positive | None = None
 
 
 class PruneConfig(Section):

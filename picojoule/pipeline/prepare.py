@@ -31,7 +31,9 @@ def prepare(lab: Lab) -> StageResult:
             load_weights(model, path)
         if config.train is not None:
             t = config.train
-            recipe = Recipe(t.epochs, t.learning_rate, t.momentum, t.weight_decay, clip=None)
+            recipe = Recipe(
+                t.epochs, t.learning_rate, t.momentum, t.weight_decay, t.gradient_clip, warmup_steps=t.warmup_steps
+            )
             losses = list(lab.train(context, model, recipe))
         save_network(context, model, ("prepare", {"weights": weights}))
         return {"losses": losses}
