@@ -97,10 +97,10 @@ class LayerCircuit:
         Raises:
             ValueError: another gradient; or differences where output channels have circuits of their own.
         """
-        if isinstance(gradient, str):
-            if gradient not in ("line", "straight"):
-                raise ValueError(f'gradient: expected "line", "straight" or a half window, 0..125, got {gradient!r}')
+        if gradient in ("line", "straight"):
             return replace(self, gradient=gradient, derivatives=None)
+        if not isinstance(gradient, int) or isinstance(gradient, bool):
+            raise ValueError(f'gradient: expected "line", "straight" or a half window, 0..125, got {gradient!r}')
         check_half_window(gradient)
         if self.mixed:
             raise ValueError("table differences need one circuit a layer, it has several; use_gradient('line')")

@@ -130,6 +130,7 @@ class QuantisedNetwork(nn.Module):
 
         Raises:
             ValueError: a width is not 2..8, or a pattern fits no activation.
+            TypeError: bits is neither.
         """
         if not isinstance(bits, int | Mapping):
             raise TypeError(f"bits: expected a whole number 2..8, or one for each pattern of labels, got {bits!r}")

@@ -4,7 +4,7 @@ Three arithmetics run the same network:
 
     FLOAT    the original real arithmetic; quantizers observe (calibration)
     FAKE     real arithmetic on rounded values; gradients everywhere, noise can be injected (tolerance, sensitivity)
-    INTEGER  the integers of the device, through product tables; gradients straight through (retraining, accuracy)
+    INTEGER  the integers of the device, through product tables; gradients: `approx.backward` (retraining, accuracy)
 """
 
 from abc import abstractmethod

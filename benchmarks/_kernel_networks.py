@@ -72,7 +72,7 @@ def forward_rows(rounds: int) -> Iterator[Row]:
 
 
 def training_rows(rounds: int) -> Iterator[Row]:
-    """Training step, bit-exact forward and straight-through gradient, against an fp32 step with batch normalisation."""
+    """Training step, bit-exact forward and gradients along lines, against an fp32 step with batch normalisation."""
     name, found = circuits()
     quantised = network()
     chosen = {m.name: m for m in found}

@@ -26,6 +26,7 @@ from noise_models import (
     error_model,
     list_candidates,
     measure_sensitivity,
+    without_drowned,
 )
 from noise_models.candidates import Candidate
 from picojoule.config import DataConfig
@@ -122,7 +123,8 @@ class Laboratory:
 
     def _candidates(self, tuned: bool) -> dict[str, list[Candidate]]:
         judge = FisherDegradation(self.sensitivity)
-        return list_candidates(self.traces, self.library, error_model("patch-channel"), judge, tuned=tuned)
+        found = list_candidates(self.traces, self.library, error_model("patch-channel"), judge, tuned=tuned)
+        return without_drowned(found, self.traces)
 
     @cached_property
     def validation(self) -> Loader:

@@ -3,10 +3,13 @@
 Sensitivities speak of small errors that have nothing to do with the signal. A circuit that makes nearly every product
 zero errs by the signal itself, at all places together; where a network is sure of its images the second order takes
 that for harmless, and a front that ends in chance looks like a bargain. Points of ResNet-20 that lose up to 10 pp stay
-below a share of 0.22, so nothing useful is lost. Ours.
+below a share of 0.22, so nothing useful is lost.
+
+One circuit that fits all layers stays in each of them, the one whose largest share is least: what chooses one circuit
+for a whole network, or few, keeps a choice. Ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,7 +32,7 @@ def without_drowned(
 ) -> dict[str, list[Candidate]]:
     """Those whose noise is at most half as large as the signal, in their order; of a layer that has none, the best.
 
-    Layers whose circuit is pinned keep all.
+    So does the best way to use the circuit that drowns all layers least. Layers whose circuit is pinned keep all.
 
     Args:
         candidates: of every layer, as `list_candidates` gives them.
@@ -40,9 +43,25 @@ def without_drowned(
         ValueError: a pin names no layer.
     """
     pinned = set() if limits is None else {*limits.pin_of(candidates)}
+    shares = {name: [noise_share(candidate, traces[name]) for candidate in row] for name, row in candidates.items()}
+    least = {name: _least(row, shares[name]) for name, row in candidates.items()}
+    everywhere = [m for m in next(iter(least.values()), {}) if all(m in of for of in least.values())]
+    quietest = min(everywhere, key=lambda m: max(of[m] for of in least.values()), default="")
     kept: dict[str, list[Candidate]] = {}
     for name, row in candidates.items():
-        shares = [noise_share(candidate, traces[name]) for candidate in row]
-        largest = max(shares if name in pinned else (LARGEST_SHARE, min(shares)))
-        kept[name] = [c for c, share in zip(row, shares, strict=True) if share <= largest]
+        largest = max(shares[name] if name in pinned else (LARGEST_SHARE, min(shares[name])))
+        kept[name] = [
+            c
+            for c, share in zip(row, shares[name], strict=True)
+            if share <= largest or (c.choice.multiplier == quietest and share == least[name][quietest])
+        ]
     return kept
+
+
+def _least(row: Sequence[Candidate], shares: Sequence[float]) -> dict[str, float]:
+    """The least share of each circuit."""
+    least: dict[str, float] = {}
+    for candidate, share in zip(row, shares, strict=True):
+        name = candidate.choice.multiplier
+        least[name] = min(share, least.get(name, share))
+    return least

@@ -1,13 +1,14 @@
 """Arguments of the verbs, checked where a wrong type would otherwise fail somewhere inside."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from approx import Assignment
 from multipliers import Multiplier
 from picojoule.libraries import generated_library, open_library
 
-Circuits = Mapping[str, Multiplier] | str | None
+Circuits = Mapping[str, Multiplier] | str | Path | None
 """Circuits by name, the name or path of a library (`picojoule.libraries.open_library`), None for the generated ones."""
 
 
@@ -24,8 +25,8 @@ def circuits_of(library: Circuits, assignment: Assignment | None = None) -> Mapp
     """
     if library is None:
         return generated_library(assignment)
-    if isinstance(library, str):
-        return open_library(library, assignment=assignment)
+    if isinstance(library, str | Path):
+        return open_library(str(library), assignment=assignment)
     require(library, Mapping, "circuits by name or a library's name", 'multipliers.default_library() or "evoapprox"')
     return library
 

@@ -21,7 +21,7 @@ SMALLEST = 1e-3  # stands for the largest weight of channels that are (nearly) z
 
 
 class ChannelAdam(torch.optim.Optimizer):
-    """Weights of two dimensions and more have their channels along the first; vectors are one channel."""
+    """Weights of two dimensions and more have their channels along the first; vectors and scalars are one."""
 
     def __init__(
         self,
@@ -59,7 +59,6 @@ class ChannelAdam(torch.optim.Optimizer):
 
 def _move(parameter: torch.Tensor, grad: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
     channels = (lambda t: t.flatten(1)) if parameter.dim() > 1 else (lambda t: t.view(1, -1))
-    shape = (-1, *[1] * (parameter.dim() - 1))
     if not state:
         state["step"] = torch.zeros(())
         state["mean"] = torch.zeros_like(parameter)
@@ -73,4 +72,4 @@ def _move(parameter: torch.Tensor, grad: torch.Tensor, state: dict[str, Any], gr
     root = (state["square"] / (1 - second**done)).sqrt() + group["eps"]
     largest = channels(parameter).abs().amax(1).clamp(min=SMALLEST)
     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-    parameter.sub_(group["lr"] * (largest / root).view(shape) * mean)
+    parameter.sub_((group["lr"] * (largest / root)[:, None] * channels(mean)).view_as(parameter))

@@ -57,7 +57,7 @@ class Recipe:
         """
         bounds = {
             "positive": ("learning_rate", "clip", "temperature", "patience", "validate_every"),
-            "not negative": ("epochs", "momentum", "weight_decay", "warmup_steps", "seed"),
+            "not negative": ("epochs", "weight_decay", "warmup_steps", "seed"),
         }
         wrong = [
             f"{key}={value!r} (expected {wanted})"
@@ -70,8 +70,9 @@ class Recipe:
             wrong.append(f"optimiser={self.optimiser!r} (expected one of {list(get_args(Optimiser))})")
         if not 0 <= self.distillation <= 1:
             wrong.append(f"distillation={self.distillation!r} (expected 0..1)")
-        if self.ema is not None and not 0 <= self.ema < 1:
-            wrong.append(f"ema={self.ema!r} (expected at least 0 and below 1)")
+        for key in ("momentum", "ema"):
+            if (value := getattr(self, key)) is not None and not 0 <= value < 1:
+                wrong.append(f"{key}={value!r} (expected at least 0 and below 1)")
         if self.mixup and self.distillation != 1:
             wrong.append(f"mixup with distillation={self.distillation!r} (mixed images have no label; expected 1)")
         if wrong:

@@ -163,7 +163,7 @@ def test_an_input_without_gradient_costs_none() -> None:
     assert torch.equal(layer.weight.grad, wanted[1])
 
 
-@pytest.mark.parametrize("module", [*CONVOLUTIONS, nn.Linear(7, 4)], ids=str)
+@pytest.mark.parametrize("module", [*CONVOLUTIONS, nn.ConvTranspose2d(2, 3, 3, stride=2), nn.Linear(7, 4)], ids=str)
 @pytest.mark.parametrize("operands", list(Operands))
 def test_lines_are_least_squares_over_the_codes_of_the_batch(module, operands: Operands) -> None:
     layer, x = layer_of(module, operands, rough_table(operands))
@@ -196,8 +196,6 @@ def test_lines_of_exact_products_are_straight_through(operands: Operands) -> Non
 def test_no_line_goes_through_a_single_code() -> None:
     layer, x = layer_of(nn.Linear(7, 4), Operands.SIGN_MAGNITUDE, rough_table(Operands.SIGN_MAGNITUDE))
     still = layer.sources[0].reals(torch.full_like(layer.codes(x.detach()), 130)).requires_grad_()
-    found = gradients(layer, still, torch.randn(3, 4))
-    torch.manual_seed(0)
     grad = torch.randn(3, 4)
     found = gradients(layer, still, grad)
     layer.use_gradient("straight")
@@ -225,8 +223,7 @@ def test_lines_of_several_circuits_are_each_channel_s_own() -> None:
     layer.use_circuits({"r": rough, "e": exact}, Operands.SIGNED, ["r", "e", "e", "r"])
     mixed = of_each_channel()
     for channel, right in enumerate((alone, straight, straight, alone)):
-        mask = grad[:, channel].abs() > 0
-        torch.testing.assert_close(mixed[channel][mask], right[channel][mask], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mixed[channel], right[channel], rtol=1e-4, atol=1e-5)
 
 
 def test_differences_by_hand() -> None:
@@ -367,10 +364,9 @@ def test_half_windows_that_do_not_fit_are_refused() -> None:
     for wrong in (-1, 126):
         with pytest.raises(ValueError, match=rf"half_window: expected 0..125, got {wrong}; published ones are 1..64"):
             layer.use_gradient(wrong)
-    with pytest.raises(
-        ValueError, match=r'gradient: expected "line", "straight" or a half window, 0..125, got .curve.'
-    ):
-        layer.use_gradient("curve")
+    for neither in ("curve", None, 4.5, True):
+        with pytest.raises(ValueError, match='gradient: expected "line", "straight" or a half window, 0..125, got '):
+            layer.use_gradient(neither)
     layer.use_gradient(125)
     with pytest.raises(ValueError, match=r"half_window: expected 0..1 for 5 values, got 2"):
         rule.smoothed_difference(np.zeros((1, 5), np.int32), 2)

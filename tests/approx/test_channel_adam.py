@@ -50,6 +50,10 @@ def test_channels_of_any_size_move_alike_and_so_do_gradients() -> None:
     torch.testing.assert_close(rms, 0.01 * weight.flatten(1).abs().amax(1))
 
 
+def test_a_scalar_is_one_channel() -> None:
+    assert float(moved(torch.tensor(2.0), [torch.tensor(3.0)])) == pytest.approx(2.0 - 0.01 * 2.0)
+
+
 def test_a_vector_is_one_channel_and_zeros_can_move() -> None:
     step = moved(torch.zeros(5), [torch.arange(5.0)])
     torch.testing.assert_close(step, -0.01 * SMALLEST * torch.arange(5.0) / math.sqrt(6))

@@ -213,6 +213,8 @@ def test_a_teacher_of_other_classes_and_a_score_that_is_no_number() -> None:
         ({"learning_rate": 0.0, "distillation": 1.5}, r"learning_rate=0.0 .*, distillation=1.5 \(expected 0..1\)"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
         ({"patience": 0}, r"patience=0 \(expected positive\)"),
+        ({"momentum": 1.0}, r"momentum=1.0 \(expected at least 0 and below 1\)"),
+        ({"optimiser": "adam"}, r"optimiser='adam' \(expected one of \['sgd', 'channel-adam'\]\)"),
         ({"warmup_steps": -1}, r"warmup_steps=-1 \(expected not negative\)"),
     ],
 )

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from approx import Assignment, correct, layer_moments
+from approx import Assignment, Choice, correct, layer_moments
 from multipliers import Library, default_library
-from noise_models import FisherDegradation, Limits, error_model, list_candidates, measure_sensitivity, without_drowned
+from noise_models import (
+    FisherDegradation,
+    Limits,
+    error_model,
+    list_candidates,
+    measure_sensitivity,
+    uniform,
+    without_drowned,
+)
 from noise_models.candidates import Candidate
 from noise_models.drowning import LARGEST_SHARE, noise_share
 
@@ -49,9 +57,26 @@ def test_of_a_layer_that_drowns_anyhow_the_best_remains(small: Any, candidates: 
     hopeless = {
         name: [c for c in row if noise_share(c, small.traces[name]) > LARGEST_SHARE] for name, row in candidates.items()
     }
-    for name, row in without_drowned(hopeless, small.traces).items():
-        least = min(noise_share(c, small.traces[name]) for c in hopeless[name])
-        assert row and all(noise_share(c, small.traces[name]) == least for c in row)
+    for name, row in hopeless.items():
+        least = min(noise_share(c, small.traces[name]) for c in row)
+        kept = without_drowned({name: row}, small.traces)[name]
+        assert kept and all(noise_share(c, small.traces[name]) == least for c in kept)
+
+
+def test_one_circuit_for_all_layers_remains(small: Any, candidates: dict[str, list[Candidate]]) -> None:
+    """Two circuits, each of which drowns another layer."""
+    first, second, *_ = candidates
+    two: dict[str, list[Candidate]] = {}
+    for name, heard in ((first, "a"), (second, "b")):
+        best, worst = (pick(candidates[name], key=lambda c: noise_share(c, small.traces[name])) for pick in (min, max))
+        named = {heard: best, "ba".replace(heard, ""): worst}
+        two[name] = [replace(c, choice=Choice(circuit)) for circuit, c in sorted(named.items())]
+    shares = {n: {c.choice.multiplier: noise_share(c, small.traces[n]) for c in row} for n, row in two.items()}
+    assert min(shares[first]["b"], shares[second]["a"]) > LARGEST_SHARE >= max(shares[first]["a"], shares[second]["b"])
+    kept = without_drowned(two, small.traces)
+    quieter = "a" if shares[second]["a"] < shares[first]["b"] else "b"
+    assert [p.assignment.layers[first].multiplier for p in uniform(kept)] == [quieter]
+    assert sum(map(len, kept.values())) == 3
 
 
 def test_pinned_circuits_stay(small: Any, candidates: dict[str, list[Candidate]]) -> None:

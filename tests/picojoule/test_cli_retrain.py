@@ -68,6 +68,18 @@ def test_an_interrupted_training_goes_on_to_the_same_end(
     assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_gradient_optimiser_and_magnitude_are_those_asked_for(
+    command: Command, arguments: tuple[object, ...], tmp_path: Path
+) -> None:
+    ways = [("--gradient", g) for g in ("line", "straight", 4)]
+    ways += [("--set", s) for s in ('retrain.optimiser="channel-adam"', "retrain.magnitude=9")]
+    sums = set()
+    for number, way in enumerate([(), *ways]):
+        about = command(*arguments, *way, "--out", tmp_path / str(number))
+        sums.add(sum(float(t.double().sum()) for t in load_file(about["checkpoint"]).values()))
+    assert len(sums) == len(ways)  # "line" is the default, all others differ
+
+
 def test_the_test_set_is_read_once(
     command: Command, arguments: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

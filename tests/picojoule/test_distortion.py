@@ -61,7 +61,9 @@ def test_training_batches_are_distorted_anew_every_epoch_and_the_same_again() ->
 
 
 def test_it_comes_after_the_other_augmentation_and_zero_is_none() -> None:
-    black = distort_after(lambda pixels, _: pixels * 0, 7, 255)
+    images, seen = some(3, 255), list[torch.Tensor]()
+    black = distort_after(lambda pixels, _: (seen.append(pixels), pixels * 0)[1], 7, 255)
     assert black is not None
-    assert not black(some(3, 255).pixels, torch.Generator().manual_seed(0)).float().std(dim=(2, 3)).gt(60).any()
+    assert not black(images.pixels, torch.Generator().manual_seed(0)).float().std(dim=(2, 3)).gt(60).any()
+    assert torch.equal(seen[0], images.pixels)
     assert distort_after(flip_and_crop, 0, 255) is flip_and_crop and distort_after(None, 0, 255) is None

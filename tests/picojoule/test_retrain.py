@@ -41,8 +41,9 @@ def test_every_key_goes_into_the_recipe() -> None:
         validation="divergence",
         validate_every=11,
         patience=4,
+        optimiser="channel-adam",
     )
-    assert recipe_of(config, 5) == Recipe(3, 0.2, 0.5, 0.1, 1.5, 2.0, 1.0, 7, 0.99, True, 4, 11, 5)
+    assert recipe_of(config, 5) == Recipe(3, 0.2, 0.5, 0.1, 1.5, 2.0, 1.0, 7, 0.99, True, 4, 11, 5, "channel-adam")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,12 @@ def train(lab: Lab, checkpoints: Path) -> Trainer:
     checkpoints.mkdir(exist_ok=True)
     context, loader = StageContext(lab.run, "retrain", checkpoints, checkpoints), lab.training(cutout=2)
     return lab.finish(context, Trainer(network, recipe, score=lambda m: accuracy(m, validation)), loader)
+
+
+def test_magnitude_distorts_training_images(lab: Lab) -> None:
+    plain, same, distorted = (next(iter(lab.training(magnitude))) for magnitude in (0, 0, 9))
+    assert torch.equal(plain[0], same[0]) and torch.equal(plain[1], distorted[1])
+    assert not torch.equal(plain[0], distorted[0])
 
 
 def test_a_long_epoch_is_saved_on_the_way(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

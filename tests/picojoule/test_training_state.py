@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ TRAININGS = {  # network, recipe, is there a score, steps it takes
     "plain": (float_network, Recipe(epochs=3, learning_rate=0.05), False, 12),
     "everything on": (float_network, RICH, True, 8),
     "bit-exact": (approximate_network, RICH, True, 8),
+    "adam": (approximate_network, replace(RICH, optimiser="channel-adam", learning_rate=0.01), True, 8),
     "stopped early": (float_network, STOPPED, True, 6),
 }
 

@@ -9,6 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import picojoule
 from approx import Assignment, Choice, Operands, Recipe, accuracy
+from multipliers import default_library
+from picojoule.arguments import circuits_of
 
 
 class Own(nn.Module):
@@ -145,7 +147,10 @@ def test_arguments_of_a_wrong_kind_are_named(model: nn.Module, loader: DataLoade
         picojoule.quantise(model, loader, bits=3.5)
 
 
-def test_a_library_by_name_and_one_coding(model: nn.Module, loader: DataLoader) -> None:
+def test_a_library_by_name_and_one_coding(model: nn.Module, loader: DataLoader, tmp_path: Path) -> None:
+    default_library().save(tmp_path / "own.npz")
+    for library in (tmp_path / "own.npz", str(tmp_path / "own.npz")):
+        assert set(circuits_of(library)) == set(default_library())
     front = picojoule.select(model, loader, library="default", operands="affine")
     assert {choice.operands for point in front for choice in point.assignment.layers.values()} == {Operands.AFFINE}
     assert len(front) > 3
