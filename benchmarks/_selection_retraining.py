@@ -1,11 +1,11 @@
 """Rows of `benchmarks.selection` with bit-exact retraining, of our points and of uniform circuits alike.
 
-The published weights have seen the validation images, and still know some of them distorted; training without those
-images forgets that. So the exact 8-bit network gets the same training, and points are chosen on the validation accuracy
-they lose beyond what it loses. Test losses are against the exact network as it was.
+Validation accuracy is too pessimistic here: the published weights have seen the validation images and still know some
+of them distorted, and training without those images forgets that (at 92.8 % saved the validation loss rose from 0.6 to
+1.5 pp where the test loss fell from 1.3 to 1.0). The exact 8-bit network, which hardly moves in the same training,
+forgets 0.1 pp. Nothing better is at hand that is not the test set, so points are chosen on it all the same.
 """
 
-import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,20 +33,12 @@ Watch = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Retrained:
-    """A point and its losses against the exact network, pp, on validation and test images, before and after.
-
-    Attributes:
-        point: of a front.
-        before: validation loss without training.
-        validation, test: after training.
-        forgotten: validation loss of the exact network by the same training.
-    """
+    """A point and its losses against the exact network, pp, on validation and test images, before and after."""
 
     point: FrontPoint
     before: float
     validation: float
     test: float
-    forgotten: float
 
     @property
     def saved(self) -> float:
@@ -54,7 +46,7 @@ class Retrained:
         return 100 * (1 - self.point.energy)
 
 
-NOT_CHANGED = Retrained(EXACT, 0.0, 0.0, 0.0, 0.0)
+NOT_CHANGED = Retrained(EXACT, 0.0, 0.0, 0.0)
 
 
 def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
@@ -100,20 +92,7 @@ def retrained(lab: Laboratory, point: FrontPoint) -> Retrained:
         return [100 * (lab.exact(test) - top1) for test, top1 in zip((False, True), reached, strict=True)]
 
     validation, test = lab.store.value("retrained", key, measure)
-    return Retrained(point, lab.loss(point, TUNE), validation, test, forgotten(lab))
-
-
-def forgotten(lab: Laboratory) -> float:
-    """Validation accuracy, pp, that the exact 8-bit network loses by the training of the plan; stored."""
-    settings = lab.plan.retraining[lab.name]
-    key = {**lab.key, "control": {**asdict(settings), "levels": None, "uniform_level": None}}
-
-    def measure() -> float:
-        network = copy.deepcopy(lab.exact_network)
-        train(lab, network, settings, lab.store.path("training", key))
-        return approx.accuracy(network, lab.validation)
-
-    return 100 * (lab.exact() - float(lab.store.value("retrained", key, measure)))
+    return Retrained(point, lab.loss(point, TUNE), validation, test)
 
 
 def train(
@@ -169,16 +148,14 @@ def _point_row(name: str, same: Sequence[Retrained]) -> Row:
     losses = [r.test for r in same]
     saved = [r.saved for r in same]
     beside = f"validation loss before {spread([r.before for r in same], 'pp')}, "
-    beside += f"after {spread([r.validation for r in same], 'pp')}, the exact network's own "
-    beside += f"{spread([r.forgotten for r in same], 'pp')}; saved {spread(saved, '%')}"
+    beside += f"after {spread([r.validation for r in same], 'pp')}; saved {spread(saved, '%')}"
     case = f"{name}, {statistics.mean(saved):.1f} % saved: test top-1 lost"
     return Row(case, statistics.mean(losses), "pp", peer=f"seeds: {spread(losses, 'pp')}; {beside}")
 
 
 def cheapest(done: Sequence[Retrained], bound: float) -> Retrained:
     """The one that saves most with a validation loss within the bound; the exact network where none has."""
-    fitting = (r for r in done if r.validation - r.forgotten <= bound)
-    return max(fitting, key=lambda r: r.saved, default=NOT_CHANGED)
+    return max((r for r in done if r.validation <= bound), key=lambda r: r.saved, default=NOT_CHANGED)
 
 
 def _chosen_rows(name: str, done: Sequence[Sequence[Retrained]], bound: float, goals: bool) -> Iterator[Row]:

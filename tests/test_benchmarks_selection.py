@@ -81,10 +81,8 @@ def test_where_a_loss_passes_the_bound(points, expected):
 
 
 def test_without_a_retrained_point_within_the_bound_the_network_stays_exact():
-    dear, cheap = (
-        Retrained(FrontPoint(e, 0.0, Assignment()), 9.0, loss, 7.0, 2.0) for e, loss in ((0.2, 2.25), (0.1, 2.75))
-    )
-    assert [cheapest([dear, cheap], bound) for bound in (1.0, 0.5, 0.2)] == [cheap, dear, NOT_CHANGED]
+    dear, cheap = (Retrained(FrontPoint(e, 0.0, Assignment()), 9.0, loss, 7.0) for e, loss in ((0.2, 0.3), (0.1, 0.9)))
+    assert [cheapest([dear, cheap], bound) for bound in (1.0, 0.3, 0.2)] == [cheap, dear, NOT_CHANGED]
 
 
 def test_a_measurement_is_made_once_and_depends_on_its_key(tmp_path):
