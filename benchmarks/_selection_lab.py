@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import approx
-from approx import LayerTrace, QuantisedNetwork, Reference
+from approx import Divergence, LayerTrace, QuantisedNetwork, Reference
 from benchmarks._selection_plan import Plan
 from benchmarks._selection_store import Store
 from multipliers import Library
@@ -136,6 +136,11 @@ class Laboratory:
     def test(self) -> Loader:
         """Images that nothing is chosen on."""
         return Loader(data().test.take(slice(self.plan.set_up.test_images)), BATCH)
+
+    @cached_property
+    def divergence(self) -> Divergence:
+        """Of a network from the float one, on validation images."""
+        return Divergence(self.model, self.validation)
 
     def training(self, count: int | None, batch_size: int, magnitude: int = 0) -> Loader:
         """Shuffled, augmented batches of the first images that are not held out, or of all of them."""

@@ -81,7 +81,9 @@ def test_where_a_loss_passes_the_bound(points, expected):
 
 
 def test_without_a_retrained_point_within_the_bound_the_network_stays_exact():
-    dear, cheap = (Retrained(FrontPoint(e, 0.0, Assignment()), 9.0, loss, 7.0) for e, loss in ((0.2, 0.3), (0.1, 0.9)))
+    dear, cheap = (
+        Retrained(FrontPoint(e, 0.0, Assignment()), 9.0, 8.0, 7.0, loss) for e, loss in ((0.2, 0.3), (0.1, 0.9))
+    )
     assert [cheapest([dear, cheap], bound) for bound in (1.0, 0.3, 0.2)] == [cheap, dear, NOT_CHANGED]
 
 
