@@ -41,7 +41,7 @@ def gated(
             shape = [1] * value.ndim
             shape[axis] = len(units)
             if extended.ndim == 2:
-                _require_batch_first(grouping.trace, node)
+                require_batch_first(grouping.trace, node)
                 shape[0] = len(extended)
             value = value * extended[..., units.to(extended.device)].reshape(shape)
         return value
@@ -49,13 +49,19 @@ def gated(
     return replay(grouping.trace, inputs, edit=edit, values=values)
 
 
-def _require_batch_first(trace: Trace, node: fx.Node) -> None:
+def require_batch_first(trace: Trace, node: fx.Node) -> None:
+    """Refuse a tensor whose values cannot be told apart by example.
+
+    Raises:
+        ValueError: its axis 0 is not the batch.
+    """
     first = next(n for n in trace.program.graph.nodes if n.name in trace.program.graph_signature.user_inputs)
     batch, leading = first.meta["val"].shape[0], node.meta["val"].shape[0]
     if str(batch) != str(leading):
         raise ValueError(
-            f"one gate per example needs the batch on axis 0 of every gated tensor, but {node.target} returns "
-            f"{list(node.meta['val'].shape)} for a batch of {batch}; use one gate for the whole batch"
+            f"scores per example need the batch on axis 0 of every tensor where units end, but {node.target} "
+            f"returns {list(node.meta['val'].shape)} for a batch of {batch}; score whole batches instead (criterion "
+            f"'taylor', per='batch')"
         )
 
 

@@ -3,9 +3,17 @@
 from pruning.criteria.base import Batches as Batches
 from pruning.criteria.base import Criterion as Criterion
 from pruning.criteria.base import Loss as Loss
+from pruning.criteria.geometric_median import GeometricMedian as GeometricMedian
+from pruning.criteria.lamp import Lamp as Lamp
 from pruning.criteria.magnitude import Magnitude as Magnitude
+from pruning.criteria.random import Random as Random
 from pruning.criteria.registry import criteria as criteria
 from pruning.criteria.registry import criterion as criterion
 from pruning.criteria.registry import register as register
+from pruning.criteria.slimming import Slimming as Slimming
+from pruning.criteria.slimming import scale_penalty as scale_penalty
 from pruning.criteria.taylor import TaylorGate as TaylorGate
+from pruning.criteria.taylor_activation import TaylorActivation as TaylorActivation
+from pruning.criteria.taylor_norm import TaylorNorm as TaylorNorm
+from pruning.criteria.taylor_second_order import TaylorSecondOrder as TaylorSecondOrder
 from pruning.criteria.taylor_weight import TaylorWeight as TaylorWeight

@@ -29,11 +29,14 @@ class Criterion(ABC):
         name: what the criterion is called in configurations.
         needs_data: whether `score` needs batches and a loss. One that does not is never given any.
         comparable: whether scores of different groups are on one scale; if not, selectors normalise them.
+        equivariant: whether scores follow their channels when those are reordered. Only a criterion that does not
+            look at the network says no; its scores stay where they are.
     """
 
     name: ClassVar[str]
     needs_data: ClassVar[bool]
     comparable: ClassVar[bool]
+    equivariant: ClassVar[bool] = True
 
     @abstractmethod
     def score(self, grouping: Grouping, batches: Batches | None, loss: Loss) -> dict[str, Tensor]:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from pruning.criteria.base import Criterion
+from pruning.criteria.geometric_median import GeometricMedian
+from pruning.criteria.lamp import Lamp
 from pruning.criteria.magnitude import Magnitude
+from pruning.criteria.random import Random
+from pruning.criteria.slimming import Slimming
 from pruning.criteria.taylor import TaylorGate
+from pruning.criteria.taylor_activation import TaylorActivation
+from pruning.criteria.taylor_norm import TaylorNorm
+from pruning.criteria.taylor_second_order import TaylorSecondOrder
 from pruning.criteria.taylor_weight import TaylorWeight
 
 _CRITERIA: dict[str, type[Criterion]] = {}
@@ -40,5 +47,16 @@ def criterion(name: str, **options: Any) -> Criterion:
     return _CRITERIA[name](**options)
 
 
-for _kind in (Magnitude, TaylorGate, TaylorWeight):
+for _kind in (
+    GeometricMedian,
+    Lamp,
+    Magnitude,
+    Random,
+    Slimming,
+    TaylorGate,
+    TaylorActivation,
+    TaylorNorm,
+    TaylorSecondOrder,
+    TaylorWeight,
+):
     register(_kind)

@@ -68,12 +68,19 @@ def gate_gradient(
         loss: mean loss of the batch.
         gates: 1 for gates shared by the batch, N for gates of each example's own (their sum is the former).
     """
+    value, z = gated_loss(grouping, inputs, targets, loss, gates=gates)
+    if not value.requires_grad:
+        return torch.zeros_like(z)
+    return torch.autograd.grad(value, z)[0]
+
+
+def gated_loss(
+    grouping: Grouping, inputs: tuple[Tensor, ...], targets: object, loss: Loss, *, gates: int = 1
+) -> tuple[Tensor, Tensor]:
+    """The loss as a function of the gates z = 1, [gates, units], and these; arguments as of `gate_gradient`."""
     values = {name: value.detach() for name, value in grouping.trace.values().items()}
     dtype = next((v.dtype for v in (*inputs, *values.values()) if v.is_floating_point()), torch.float32)
     z = torch.ones(gates, grouping.units, dtype=dtype, device=inputs[0].device).requires_grad_()
     with torch.enable_grad():
         outputs = gated(grouping, inputs, z if gates > 1 else z[0], values=values)
-        value = scalar_loss(grouping.trace, outputs, targets, loss)
-    if not value.requires_grad:
-        return torch.zeros_like(z)
-    return torch.autograd.grad(value, z)[0]
+        return scalar_loss(grouping.trace, outputs, targets, loss), z

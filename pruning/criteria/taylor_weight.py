@@ -5,6 +5,7 @@ Molchanov et al., CVPR 2019, arXiv 1906.10771, eq. 8 (sum of squares) and eq. 9 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from pruning.criteria.base import Batches, Criterion, Loss, checked_batches, scalar_loss
 from pruning.criteria.magnitude import per_unit, weight_members
 from pruning.groups import Grouping, Member
-from pruning.trace import preserved_rng, replay, tensors_of
+from pruning.trace import Inputs, Trace, preserved_rng, replay, tensors_of
 
 
 @final
@@ -43,16 +44,8 @@ class TaylorWeight(Criterion):
         with preserved_rng():
             for inputs, targets in checked_batches(trace, batches, self.name):
                 count += 1
-                values = {name: value.detach() for name, value in trace.values().items()}
-                leaves = {name: values[name].clone().requires_grad_() for name in names}
-                with torch.enable_grad():
-                    outputs = replay(trace, inputs, values={**values, **leaves})
-                    value = scalar_loss(trace, outputs, targets, loss)
-                gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
-                products = {
-                    name: torch.zeros_like(values[name]) if g is None else g * values[name]
-                    for name, g in zip(names, gradients, strict=True)
-                }
+                gradients = parameter_gradients(trace, inputs, targets, loss, names)
+                products = {name: gradients[name] * tensors[name].detach() for name in names}
                 for group, members in filters.items():
                     for member in members:
                         scores[group] += self._reduce(member, products[member.tensor].double()).cpu()
@@ -62,3 +55,18 @@ class TaylorWeight(Criterion):
         if self.joint:
             return per_unit(member, products).square()
         return per_unit(member, products.square())
+
+
+def parameter_gradients(
+    trace: Trace, inputs: Inputs, targets: object, loss: Loss, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Gradient of the minibatch's mean loss for each named tensor, zero for one that the loss does not depend on."""
+    values = {name: value.detach() for name, value in trace.values().items()}
+    leaves = {name: values[name].clone().requires_grad_() for name in names}
+    with torch.enable_grad():
+        outputs = replay(trace, inputs, values={**values, **leaves})
+        value = scalar_loss(trace, outputs, targets, loss)
+    if not value.requires_grad:
+        return {name: torch.zeros_like(values[name]) for name in names}
+    found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(names, found, strict=True))

@@ -43,9 +43,9 @@ class TestTaylorWeightJoint(CriterionSuite):
 
 
 def test_registry():
-    assert criteria() == ["magnitude", "taylor", "taylor-weight"]
+    assert {"magnitude", "taylor", "taylor-weight"} <= set(criteria()) and criteria() == sorted(criteria())
     assert criterion("magnitude", p=1).p == 1
-    with pytest.raises(ValueError, match="expected one of magnitude, taylor, taylor-weight, got 'magic'"):
+    with pytest.raises(ValueError, match="expected one of .*magnitude, .*taylor, .*, got 'magic'"):
         criterion("magic")
     assert register(Magnitude) is Magnitude
     with pytest.raises(ValueError, match="already Magnitude"):

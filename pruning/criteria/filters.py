@@ -1,0 +1,56 @@
+"""The filter of a unit: the weights that compute it, as one vector.
+
+A group with several producers (the layers that add into one residual stream) has one filter per unit: the
+concatenation of what each producer computes it with, in the order of the group's members.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pruning.criteria.magnitude import weight_members
+from pruning.groups import Grouping, Member
+from pruning.rules.context import shape_of
+from pruning.trace import Trace, tensors_of
+
+PRODUCTS = {"aten.matmul.default", "aten.mm.default", "aten.bmm.default"}
+
+
+def filters(grouping: Grouping) -> dict[str, Tensor]:
+    """Group name -> the filter of each unit, float64 [size, weights per unit].
+
+    Biases, batch-norm parameters and what later layers do with the unit are no part of a filter.
+
+    Raises:
+        ValueError: no weight computes the units of a group (the group is named).
+    """
+    tensors, axes = tensors_of(grouping.trace.model), _output_axes(grouping.trace)
+    found = {}
+    for group in grouping.groups:
+        producers = [m for m in weight_members(group, tensors) if m.axis == axes.get(m.tensor, 0)]
+        if not producers:
+            raise ValueError(
+                f"group {group.name!r} has no filters: none of its weights computes it, only "
+                f"{', '.join(m.tensor for m in group.members)}; leave it out with ignore=, or choose another criterion"
+            )
+        parts = [_rows(member, tensors[member.tensor].detach().double()) for member in producers]
+        found[group.name] = torch.cat(parts, dim=1)
+    return found
+
+
+def _rows(member: Member, values: Tensor) -> Tensor:
+    """Everything each unit owns of a tensor, as rows: [size, positions * rest]."""
+    along = values.movedim(member.axis, 0).flatten(1)
+    return along[torch.tensor(member.indices, device=values.device)].flatten(1)
+
+
+def _output_axes(trace: Trace) -> dict[str, int]:
+    """Weight -> the axis it computes, where that is not axis 0: operands of raw matrix products."""
+    lifted, axes = trace.tensors(), {}
+    for node in trace.program.graph.nodes:
+        if str(node.target) in PRODUCTS:
+            for operand, axis in zip(node.args[:2], (-2, -1), strict=True):
+                if operand.name in lifted:
+                    axes[lifted[operand.name]] = len(shape_of(operand.meta["val"])) + axis
+    return axes
