@@ -16,6 +16,7 @@ from pruning.criteria import GeometricMedian as GeometricMedian
 from pruning.criteria import Lamp as Lamp
 from pruning.criteria import Magnitude as Magnitude
 from pruning.criteria import Random as Random
+from pruning.criteria import SetCriterion as SetCriterion
 from pruning.criteria import Slimming as Slimming
 from pruning.criteria import TaylorActivation as TaylorActivation
 from pruning.criteria import TaylorGate as TaylorGate

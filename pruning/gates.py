@@ -12,12 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pruning.groups import Grouping
+from pruning.groups import Grouping, Sites
 from pruning.trace import Inputs, Trace, replay
 
 
 def gated(
-    grouping: Grouping, inputs: Inputs, factors: Tensor, *, values: Mapping[str, Tensor] | None = None
+    grouping: Grouping,
+    inputs: Inputs,
+    factors: Tensor,
+    *,
+    values: Mapping[str, Tensor] | None = None,
+    sites: Sites | None = None,
 ) -> tuple[Any, ...]:
     """Run the network with every unit multiplied by its factor.
 
@@ -26,6 +31,7 @@ def gated(
         inputs: network inputs, batch N.
         factors: [units], or [N, units] for one factor per example.
         values: replacement tensors, as in `replay`.
+        sites: where the factors act; by default where units end (`Grouping.sites`), see also `producers`.
 
     Returns:
         The flattened outputs.
@@ -35,9 +41,10 @@ def gated(
     """
     one = factors.new_ones(factors.shape[:-1] + (1,))
     extended = torch.cat([factors, one], dim=-1)
+    places = grouping.sites if sites is None else sites
 
     def edit(node: fx.Node, value: Any) -> Any:
-        for axis, units in grouping.sites.get(node.name, ()):
+        for axis, units in places.get(node.name, ()):
             shape = [1] * value.ndim
             shape[axis] = len(units)
             if extended.ndim == 2:

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from pruning.trace import Trace
 
+Sites = Mapping[str, tuple[tuple[int, Tensor], ...]]
+"""Node name -> (axis, unit of each of its positions int64 [size], -1 = none) of the tensor it returns."""
+
 
 @dataclass(frozen=True)
 class MacTerm:
@@ -65,8 +68,7 @@ class Grouping:
         groups: what can be pruned.
         frozen: what cannot, and why.
         terms: multiply-accumulates per operation; an axis holds, per position, a unit (>= 0) or -1 (fixed).
-        sites: node name -> (axis, units of its positions int64 [size], -1 = none) for each tensor over
-            whose channels some operation sums: there a unit ends, and zero means removed.
+        sites: each tensor over whose channels some operation sums: there a unit ends, and zero means removed.
         whole_groups: weight -> number of groups, for convolutions where a unit is a whole group.
     """
 
@@ -74,7 +76,7 @@ class Grouping:
     groups: tuple[Group, ...]
     frozen: tuple[Frozen, ...]
     terms: tuple[MacTerm, ...]
-    sites: Mapping[str, tuple[tuple[int, Tensor], ...]]
+    sites: Sites
     whole_groups: Mapping[str, int]
 
     @property

@@ -51,6 +51,15 @@ class Trace:
         constants = {k: v for k, v in self.program.constants.items() if isinstance(v, Tensor)}
         return {**constants, **tensors_of(self.model)}
 
+    def data(self) -> set[fx.Node]:
+        """Operations whose results depend on the network's input, and the inputs themselves."""
+        found = set[fx.Node]()
+        for node in self.program.graph.nodes:
+            is_input = node.op == "placeholder" and node.name in self.program.graph_signature.user_inputs
+            if is_input or any(entry in found for entry in node.all_input_nodes):
+                found.add(node)
+        return found
+
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Every parameter and buffer of a module by qualified name; a tied tensor appears under each name."""

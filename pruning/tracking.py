@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, fx
 
-from pruning.groups import Frozen, Group, Grouping, MacTerm, Member
+from pruning.groups import Frozen, Group, Grouping, MacTerm, Member, Sites
 from pruning.labels import Labels, tracked
 from pruning.rules import Context, rule_for, shape_of
 from pruning.rules.context import operand
@@ -173,16 +173,12 @@ def _frozen(
     )
 
 
-def _sites(context: Context, trace: Trace, unit_of: Tensor) -> dict[str, tuple[tuple[int, Tensor], ...]]:
+def _sites(context: Context, trace: Trace, unit_of: Tensor) -> Sites:
     """Tensors over whose channels something sums, among those that depend on the network's input."""
-    parameters = trace.tensors()
-    data: set[fx.Node] = set()
+    data, sites = trace.data(), {}
     for node in trace.program.graph.nodes:
-        is_input = node.op == "placeholder" and node.name not in parameters
-        if is_input or any(entry in data for entry in node.all_input_nodes):
-            data.add(node)
-    sites = {}
-    for node in data & set(context.ends):
+        if node not in data or node not in context.ends:
+            continue
         axes = context.axes(node)
         found = [(axis, units_at(unit_of, axes[axis])) for axis in sorted(context.ends[node])]
         present = tuple((axis, units) for axis, units in found if tracked(units))

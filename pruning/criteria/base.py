@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ Batches = Iterable[tuple[Any, Any]]
 
 Loss = Callable[[Any, Any], Tensor]
 """(network output, targets) -> the mean loss of the batch, a scalar."""
+
+Unit = tuple[str, int]
+"""Group name, number of the unit in that group."""
 
 
 class Criterion(ABC):
@@ -53,6 +56,40 @@ class Criterion(ABC):
         Raises:
             ValueError: data is missing, empty or does not fit the network.
         """
+
+
+class SetCriterion(Criterion):
+    """Orders units where the worth of one depends on which others are left, so that no score of its own exists.
+
+    Implement `order`; a greedy choice of a set is an order. Its score is the unit's place in that order, so every
+    selector, rounding and minimum work as they are: they cut the order at the budget. `comparable` says whether
+    the order means something between groups.
+    """
+
+    @abstractmethod
+    def order(self, grouping: Grouping, batches: Batches | None, loss: Loss) -> Sequence[Unit]:
+        """Every unit once, the first to go first.
+
+        Args:
+            grouping: the network and its groups.
+            batches: data, for criteria that need it.
+            loss: mean loss of a batch.
+
+        Raises:
+            ValueError: data is missing, empty or does not fit the network.
+        """
+
+    @final
+    def score(self, grouping: Grouping, batches: Batches | None, loss: Loss) -> dict[str, Tensor]:
+        """Place of every unit in the order, from 0: group name -> float64 [size]; see `Criterion.score`."""
+        order = self.order(grouping, batches, loss)
+        wanted = [(group.name, unit) for group in grouping.groups for unit in range(group.size)]
+        if sorted(order) != sorted(wanted):
+            raise AssertionError(
+                f"criterion {self.name!r}: the order has {len(order)} units, not all {len(wanted)} once"
+            )
+        place = {unit: number for number, unit in enumerate(order)}
+        return grouping.split(torch.tensor([place[unit] for unit in wanted], dtype=torch.float64))
 
 
 def checked_batches(trace: Trace, batches: Batches | None, name: str) -> Iterator[tuple[Inputs, Any]]:

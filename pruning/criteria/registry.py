@@ -6,10 +6,15 @@ from typing import Any
 
 from pruning.criteria.base import Criterion
 from pruning.criteria.geometric_median import GeometricMedian
+from pruning.criteria.i_spasp import ISpasp
 from pruning.criteria.lamp import Lamp
 from pruning.criteria.magnitude import Magnitude
+from pruning.criteria.nisp import Nisp
 from pruning.criteria.random import Random
+from pruning.criteria.singe import Singe
 from pruning.criteria.slimming import Slimming
+from pruning.criteria.sosp_h import SospH
+from pruning.criteria.sosp_i import SospI
 from pruning.criteria.taylor import TaylorGate
 from pruning.criteria.taylor_activation import TaylorActivation
 from pruning.criteria.taylor_norm import TaylorNorm
@@ -49,10 +54,15 @@ def criterion(name: str, **options: Any) -> Criterion:
 
 for _kind in (
     GeometricMedian,
+    ISpasp,
     Lamp,
     Magnitude,
+    Nisp,
     Random,
+    Singe,
     Slimming,
+    SospH,
+    SospI,
     TaylorGate,
     TaylorActivation,
     TaylorNorm,

@@ -14,6 +14,7 @@ from torch import fx
 from pruning.rules.channelwise import along, batch_norm, broadcast, prelu, reduction, window
 from pruning.rules.context import Context as Context
 from pruning.rules.context import Rule as Rule
+from pruning.rules.context import operation as operation
 from pruning.rules.context import shape_of as shape_of
 from pruning.rules.context import unknown
 from pruning.rules.contraction import convolution, linear, matmul
@@ -61,6 +62,4 @@ RULES: dict[str, Rule] = {name: rule for rule, names in FAMILIES.items() for nam
 
 def rule_for(node: fx.Node) -> Rule:
     """The rule of an operation, by its name without namespace and overload."""
-    target = str(node.target)
-    name = target.split(".")[1] if target.startswith("aten.") else getattr(node.target, "__name__", target)
-    return RULES.get(name, unknown)
+    return RULES.get(operation(node), unknown)

@@ -87,6 +87,12 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(s if isinstance(s, int) else int(s.node.hint) for s in value.shape)
 
 
+def operation(node: fx.Node) -> str:
+    """Name of an operation without namespace and overload: `conv2d`."""
+    target = str(node.target)
+    return target.split(".")[1] if target.startswith("aten.") else getattr(node.target, "__name__", target)
+
+
 def place(node: fx.Node) -> str:
     """The operation and the layer of the user's network that called it."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
