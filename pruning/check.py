@@ -47,8 +47,8 @@ def difference(grouping: Grouping, kept: Mapping[str, tuple[int, ...]], model: n
     """
     with preserved_rng(), torch.no_grad():
         inputs = random_inputs(grouping.trace.inputs)
+        outputs = flatten(copy.deepcopy(model).double().eval()(*inputs))  # first, as trial cuts fail early here
         masked = gated(grouping, inputs, mask(grouping, kept), values=_double(grouping.trace.values()))
-        outputs = flatten(copy.deepcopy(model).double().eval()(*inputs))
     return _difference(masked, outputs)
 
 

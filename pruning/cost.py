@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning.groups import Grouping
@@ -135,13 +138,28 @@ def parameter_budget(fraction: float) -> Callable[[Grouping], Budget]:
 def count_macs(model: nn.Module, example_input: Tensor | Inputs) -> float:
     """Multiply-accumulates per example of a network, counted while it runs (evaluation mode, on a copy).
 
-    Convolutions, matrix products and attention count; element-wise operations do not.
+    Convolutions, matrix products and attention count; element-wise operations do not. Attention and
+    recurrent layers run as plain products meanwhile, as the counter does not see into every fused kernel.
     """
     inputs = as_inputs(example_input)
     twin: Any = copy.deepcopy(model).eval()
-    with preserved_rng(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with preserved_rng(), torch.no_grad(), _plain_kernels(), FlopCounterMode(display=False) as counter:
         twin(*inputs)
     return counter.get_total_flops() / 2 / len(inputs[0])
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Without the fused kernels of attention, of `nn.MultiheadAttention` and of oneDNN (recurrent layers)."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
+            warnings.simplefilter("ignore")  # setting oneDNN's flags talks about GPUs
+            with torch.backends.mkldnn.flags(enabled=False):
+                yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -41,10 +41,10 @@ def gated(
     """
     one = factors.new_ones(factors.shape[:-1] + (1,))
     extended = torch.cat([factors, one], dim=-1)
-    places = grouping.sites if sites is None else sites
+    masked = {**grouping.sites, **grouping.weights} if sites is None else sites
 
     def edit(node: fx.Node, value: Any) -> Any:
-        for axis, units in places.get(node.name, ()):
+        for axis, units in masked.get(node.name, ()):
             shape = [1] * value.ndim
             shape[axis] = len(units)
             if extended.ndim == 2:

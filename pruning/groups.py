@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from pruning.trace import Trace
 
-Sites = Mapping[str, tuple[tuple[int, Tensor], ...]]
-"""Node name -> (axis, unit of each of its positions int64 [size], -1 = none) of the tensor it returns."""
+Site = tuple[tuple[int, Tensor], ...]
+"""(axis, units of its positions int64 [size], -1 = none) for the axes of one tensor that are masked."""
+
+Sites = Mapping[str, Site]
+"""Node name -> the masked axes of the tensor it returns."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,18 @@ class Frozen:
     reason: str
 
 
+@dataclass(frozen=True)
+class Fork:
+    """An operation that divides an axis of channels in one of `readings` ways, and the groups it passes on.
+
+    The traced graph cannot tell the ways apart: `view(n, 3, 4)` of 12 channels may have been written as
+    `view(n, 3, -1)` or as `view(n, -1, 4)`.
+    """
+
+    readings: int
+    groups: frozenset[str]
+
+
 @dataclass(frozen=True, eq=False)
 class Grouping:
     """All groups of a network and how they appear in its graph.
@@ -69,7 +84,9 @@ class Grouping:
         frozen: what cannot, and why.
         terms: multiply-accumulates per operation; an axis holds, per position, a unit (>= 0) or -1 (fixed).
         sites: each tensor over whose channels some operation sums: there a unit ends, and zero means removed.
-        whole_groups: weight -> number of groups, for convolutions where a unit is a whole group.
+        whole_groups: weight -> number of groups, for convolutions and norms where a unit is a whole group.
+        forks: operation -> how else it could have been read.
+        weights: as `sites`, for parameters to be masked because the sum is inside an operation (recurrence).
     """
 
     trace: Trace
@@ -78,6 +95,8 @@ class Grouping:
     terms: tuple[MacTerm, ...]
     sites: Sites
     whole_groups: Mapping[str, int]
+    forks: Mapping[str, Fork] = field(default_factory=dict)
+    weights: Sites = field(default_factory=dict)
 
     @property
     def units(self) -> int:

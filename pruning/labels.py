@@ -40,6 +40,11 @@ class Labels:
             meets_fixed = (kept >= 0) & (other < 0)
             self._frozen.append((kept[meets_fixed], other[meets_fixed]))
 
+    def merged(self, first: Tensor, second: Tensor) -> Tensor:
+        """Tie two axes; the labels of the one axis they become, which has no atoms if either has none."""
+        self.tie(first, second)
+        return second if tracked(first) and not tracked(second) else first
+
     def freeze(self, axis: Tensor, reason: str) -> None:
         """Keep every atom of `axis` for good."""
         atoms = axis[axis >= 0]

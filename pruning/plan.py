@@ -43,7 +43,7 @@ class Plan:
 
     Attributes:
         axes: the shortened axes.
-        groups: module name -> new `groups`, for grouped convolutions that lose whole groups.
+        groups: module name -> new `groups`, for grouped convolutions and group norms that lose whole groups.
     """
 
     axes: tuple[Axis, ...] = ()

@@ -1,20 +1,21 @@
-"""Finding sizes written out in the user's code: a trial cut of one unit per group, compared numerically.
+"""Finding sizes written out in the user's code: trial cuts of every group, compared numerically.
 
 The traced graph cannot tell `x.view(n, 1024)` from `x.view(n, c * h * w)`; the user's own module can. A group
-whose trial cut fails, or changes the result, is frozen with that reason.
+whose trial cut fails, or changes the result, is frozen with that reason, once every other reading of the
+operations that divide its channels has been tried (`pruning.groups.Fork`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from pruning.check import TOLERANCE, difference_after_cut, random_inputs
-from pruning.groups import Grouping
+from pruning.groups import Group, Grouping
 from pruning.trace import Trace, preserved_rng
 from pruning.tracking import find_groups
 
@@ -22,9 +23,34 @@ from pruning.tracking import find_groups
 def find_safe_groups(trace: Trace, *, ignore: Iterable[str] = ()) -> Grouping:
     """Groups of a network, each proven on the user's module by a trial cut; see `find_groups`."""
     ignore = tuple(ignore)
-    grouping = find_groups(trace, ignore=ignore)
-    static = _failures(_perturbed(grouping), [group.name for group in grouping.groups if group.size > 1])
-    return find_groups(trace, ignore=ignore, static=static) if static else grouping
+    readings: dict[str, int] = {}
+    verdicts: dict[Group, str | None] = {}
+    while True:
+        grouping = find_groups(trace, ignore=ignore, readings=readings)
+        untried = [group for group in _suspects_last(grouping) if group not in verdicts]
+        failures = _failures(_perturbed(grouping), [group.name for group in untried])
+        verdicts |= {group: failures.get(group.name) for group in untried}
+        static = {group.name: reason for group in grouping.groups if (reason := verdicts.get(group))}
+        refuted = _refuted(grouping, static, readings)
+        if not refuted:
+            break
+        readings |= {node: readings.get(node, 0) + 1 for node in refuted}
+    return find_groups(trace, ignore=ignore, static=static, readings=readings) if static else grouping
+
+
+def _refuted(grouping: Grouping, static: Mapping[str, str], readings: Mapping[str, int]) -> list[str]:
+    """Operations to be read another way: everything that they pass on failed its trial."""
+    return [
+        node
+        for node, fork in grouping.forks.items()
+        if readings.get(node, 0) + 1 < fork.readings and fork.groups and fork.groups <= static.keys()
+    ]
+
+
+def _suspects_last(grouping: Grouping) -> list[Group]:
+    """The groups worth a trial; the likely failures side by side, so that halving finds them soon."""
+    forked = {name for fork in grouping.forks.values() for name in fork.groups}
+    return sorted((group for group in grouping.groups if group.size > 1), key=lambda group: group.name in forked)
 
 
 def _failures(grouping: Grouping, names: Sequence[str]) -> dict[str, str]:
@@ -40,17 +66,25 @@ def _failures(grouping: Grouping, names: Sequence[str]) -> dict[str, str]:
 
 
 def _trial(grouping: Grouping, names: Sequence[str]) -> str | None:
-    """Cut one unit of each group; the reason it cannot be done, or None."""
-    sizes = {group.name: group.size for group in grouping.groups}
-    kept = {name: tuple(i for i in range(sizes[name]) if i != sizes[name] // 2) for name in names}
-    try:
-        difference = difference_after_cut(grouping, kept)
-    except Exception as error:  # the user's own forward may raise anything when a size is written out in it
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        return f"size fixed in the network's code: {text[0][:200]}"
-    if difference <= TOLERANCE:
-        return None
-    return f"a trial cut changes the result by {difference:.3g}"
+    """Cut the middle unit of each group, then half of its units; the reason it cannot be done, or None.
+
+    One unit alone may be the one place where a split into pieces of a written size still works, and half of
+    them may leave a size that happens to divide.
+    """
+    sizes = {group.name: group.size for group in grouping.groups if group.name in names}
+    one = {name: tuple(i for i in range(size) if i != size // 2) for name, size in sizes.items()}
+    generator = torch.Generator().manual_seed(0)
+    order = {name: torch.randperm(size, generator=generator).tolist() for name, size in sizes.items()}
+    half = {name: tuple(sorted(order[name][: (size + 1) // 2])) for name, size in sizes.items()}
+    for kept in (one, half):
+        try:
+            difference = difference_after_cut(grouping, kept)
+        except Exception as error:  # the user's own forward may raise anything when a size is written out in it
+            text = str(error).strip().splitlines() or [type(error).__name__]
+            return f"size fixed in the network's code: {text[0][:200]}"
+        if not difference <= TOLERANCE:
+            return f"a trial cut changes the result by {difference:.3g}"
+    return None
 
 
 def _perturbed(grouping: Grouping) -> Grouping:

@@ -18,7 +18,7 @@ def cut(model: nn.Module, axes: Cuts, groups: Mapping[str, int]) -> None:
     Args:
         model: the network.
         axes: (tensor name, axis) -> (size before, kept positions).
-        groups: module name -> number of convolution groups after the cut.
+        groups: module name -> number of groups after the cut, of a convolution or a group norm.
 
     Raises:
         ValueError: a tensor or module does not exist or has another size than the plan says.
@@ -36,9 +36,12 @@ def cut(model: nn.Module, axes: Cuts, groups: Mapping[str, int]) -> None:
         else:
             tensor.data = tensor.data.index_select(axis, index)
     for name, count in groups.items():
-        convolution = model.get_submodule(name)
-        assert isinstance(convolution, CONVOLUTIONS)
-        convolution.groups = count
+        layer = model.get_submodule(name)
+        if isinstance(layer, nn.GroupNorm):
+            layer.num_groups = count
+        else:
+            assert isinstance(layer, CONVOLUTIONS)
+            layer.groups = count
     for name in {tensor.rpartition(".")[0] for tensor, _ in axes}:
         _resize(model.get_submodule(name))
 
@@ -55,25 +58,42 @@ def _validate(model: nn.Module, tensors: Mapping[str, Tensor], axes: Cuts, group
             )
     modules = dict(model.named_modules())
     for name, count in groups.items():
-        if not isinstance(modules.get(name), CONVOLUTIONS):
-            raise ValueError(f"plan, groups: the network has no convolution {name!r}")
+        if not isinstance(modules.get(name), (*CONVOLUTIONS, nn.GroupNorm)):
+            raise ValueError(f"plan, groups: the network has no convolution or group norm {name!r}")
         kept = len(axes[f"{name}.weight", 0][1]) if (f"{name}.weight", 0) in axes else 0
         if count < 1 or kept % count:
             raise ValueError(f"plan, groups[{name!r}]: {count} groups do not divide {kept} kept output channels")
 
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def _convolution(module: nn.Module) -> None:
     assert isinstance(module, CONVOLUTIONS)
-    module.out_channels = module.weight.shape[0]
-    module.in_channels = module.weight.shape[1] * module.groups
+    first, per_group = module.weight.shape[0], module.weight.shape[1] * module.groups
+    module.out_channels, module.in_channels = (per_group, first) if module.transposed else (first, per_group)
 
 
 def _linear(module: nn.Module) -> None:
     assert isinstance(module, nn.Linear)
     module.out_features, module.in_features = module.weight.shape
+
+
+def _embedding(module: nn.Module) -> None:
+    assert isinstance(module, nn.Embedding)
+    module.embedding_dim = module.weight.shape[1]
+
+
+def _group_norm(module: nn.Module) -> None:
+    assert isinstance(module, nn.GroupNorm)
+    module.num_channels = module.weight.shape[0]
+
+
+def _recurrent(module: nn.Module) -> None:
+    assert isinstance(module, nn.RNNBase)
+    module.input_size = module.get_parameter("weight_ih_l0").shape[1]
+    module.hidden_size = module.get_parameter("weight_hh_l0").shape[1]
+    module.flatten_parameters()
 
 
 def _batch_norm(module: nn.Module) -> None:
@@ -92,6 +112,9 @@ RESIZE: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Callable[[nn.
     (CONVOLUTIONS, _convolution),
     (nn.Linear, _linear),
     (nn.modules.batchnorm._NormBase, _batch_norm),
+    (nn.GroupNorm, _group_norm),
+    (nn.Embedding, _embedding),
+    (nn.RNNBase, _recurrent),
     (nn.PReLU, _prelu),
 )
 

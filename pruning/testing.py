@@ -63,6 +63,16 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
+def random_kept(grouping: Grouping, seed: int) -> dict[str, tuple[int, ...]]:
+    """Random units to keep, at least one of each group; equal for equal seeds."""
+    generator = torch.Generator().manual_seed(seed)
+    kept = {}
+    for group in grouping.groups:
+        count = int(torch.randint(1, group.size + 1, (), generator=generator))
+        kept[group.name] = tuple(sorted(torch.randperm(group.size, generator=generator)[:count].tolist()))
+    return kept
+
+
 @cache
 def _small_grouping() -> Grouping:
     """Exported once; the suite itself proves that criteria leave it as it was."""

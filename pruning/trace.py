@@ -148,16 +148,26 @@ def replay(
         for node in traced.program.graph.nodes
         if node.op == "placeholder"
     ]
-    result = _Replay(traced.program.graph_module, edit).run(*arguments)
+    own = traced.values()
+    retyped = {own[name].dtype: value.dtype for name, value in table.items() if value.is_floating_point()}
+    result = _Replay(traced.program.graph_module, edit, retyped).run(*arguments)
     return tuple(result)
 
 
 class _Replay(fx.Interpreter):
-    """Interpreter that lets `edit` replace results and skips the exporter's assertions (they bake dtypes)."""
+    """Interpreter that lets `edit` replace results and skips the exporter's assertions (they bake dtypes).
 
-    def __init__(self, module: fx.GraphModule, edit: Edit | None) -> None:
+    Tensors made from nothing (`zeros`) have baked dtypes too; they follow the parameters: old dtype -> new.
+    """
+
+    def __init__(self, module: fx.GraphModule, edit: Edit | None, retyped: Mapping[torch.dtype, torch.dtype]) -> None:
         super().__init__(module)
-        self._edit = edit
+        self._edit, self._retyped = edit, retyped
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if kwargs.get("dtype") in self._retyped and not any(isinstance(value, Tensor) for value in args):
+            kwargs = {**kwargs, "dtype": self._retyped[kwargs["dtype"]]}
+        return super().call_function(target, args, kwargs)
 
     def run_node(self, n: fx.Node) -> Any:
         if n.op == "call_function" and str(n.target).startswith("aten._assert"):

@@ -8,27 +8,33 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, fx
 
-from pruning.groups import Frozen, Group, Grouping, MacTerm, Member, Sites
+from pruning.groups import Fork, Frozen, Group, Grouping, MacTerm, Member, Sites
 from pruning.labels import Labels, tracked
 from pruning.rules import Context, rule_for, shape_of
-from pruning.rules.context import operand
 from pruning.trace import Trace
 
 Slot = tuple[str, int]
 
 
-def find_groups(trace: Trace, *, ignore: Iterable[str] = (), static: Mapping[str, str] | None = None) -> Grouping:
+def find_groups(
+    trace: Trace,
+    *,
+    ignore: Iterable[str] = (),
+    static: Mapping[str, str] | None = None,
+    readings: Mapping[str, int] | None = None,
+) -> Grouping:
     """Follow every channel through the graph.
 
     Args:
         trace: the network.
         ignore: layer-name patterns (`fnmatch`) whose output channels are all kept.
         static: group name -> reason, for groups found unable to shrink (see `pruning.probe`).
+        readings: operation -> which of its readings to take, where it has several (see `Fork`).
 
     Raises:
         ValueError: a pattern in `ignore` matches no layer.
     """
-    context = Context(Labels(), trace.batch)
+    context = Context(Labels(), trace.batch, readings=readings or {})
     axes = _label_tensors(context, trace)
     for name, reason in _ignored(trace, ignore):
         for tensor, labelled in axes.items():
@@ -130,19 +136,30 @@ def _collect(context: Context, trace: Trace, axes: dict[str, list[Tensor]], stat
             )
         )
     unit_of = torch.tensor([unit_of_root.get(root, -1) for root in roots] + [-1])
-    sites = _sites(context, trace, unit_of)
+    weights = _sites(context, context.masked_weights, unit_of)
+    sites = _sites(context, _ends_in_data(context, trace), unit_of)
     terms = tuple(
         MacTerm(term.node, term.factor, tuple(units_at(unit_of, axis) for axis in term.axes)) for term in context.terms
     )
     lifted = trace.tensors()
-    weights = {operand(node, 1).name: count for node, count in context.whole_groups.items()}
-    whole = {lifted[name]: count for name, count in weights.items() if name in lifted}
-    return Grouping(trace, tuple(groups), _frozen(classes, frozen, axes), terms, sites, whole)
+    whole = {lifted[node.name]: count for node, count in context.whole_groups.items() if node.name in lifted}
+    forks = _forks(context, groups, unit_of)
+    return Grouping(trace, tuple(groups), _frozen(classes, frozen, axes), terms, sites, whole, forks, weights)
 
 
 def units_at(unit_of: Tensor, axis: Tensor) -> Tensor:
     """Unit of each position of a labelled axis, -1 for fixed and frozen positions: int64 [size]."""
     return unit_of[axis.clamp(min=-1)]
+
+
+def _forks(context: Context, groups: Sequence[Group], unit_of: Tensor) -> dict[str, Fork]:
+    """The operations that could have been read otherwise, each with the groups on the axis it divides."""
+    owner = [group.name for group in groups for _ in range(group.size)]
+    forks = {}
+    for node, (count, axis) in context.forks.items():
+        units = units_at(unit_of, axis).unique()
+        forks[node.name] = Fork(count, frozenset(owner[unit] for unit in units[units >= 0].tolist()))
+    return forks
 
 
 def _name(slots: Sequence[Slot], taken: set[str]) -> str:
@@ -173,14 +190,18 @@ def _frozen(
     )
 
 
-def _sites(context: Context, trace: Trace, unit_of: Tensor) -> Sites:
+def _ends_in_data(context: Context, trace: Trace) -> dict[fx.Node, set[int]]:
     """Tensors over whose channels something sums, among those that depend on the network's input."""
-    data, sites = trace.data(), {}
-    for node in trace.program.graph.nodes:
-        if node not in data or node not in context.ends:
-            continue
-        axes = context.axes(node)
-        found = [(axis, units_at(unit_of, axes[axis])) for axis in sorted(context.ends[node])]
+    data = trace.data()
+    return {n: context.ends[n] for n in trace.program.graph.nodes if n in data and n in context.ends}
+
+
+def _sites(context: Context, ends: Mapping[fx.Node, set[int]], unit_of: Tensor) -> Sites:
+    """The units on the given axes of the given tensors, by node name, where there are any."""
+    sites = {}
+    for node, axes in ends.items():
+        labelled = context.axes(node)
+        found = [(axis, units_at(unit_of, labelled[axis])) for axis in sorted(axes)]
         present = tuple((axis, units) for axis, units in found if tracked(units))
         if present:
             sites[node.name] = present

@@ -1,4 +1,4 @@
-"""Operations that treat every channel alike: element-wise, normalising, pooling, reducing."""
+"""Operations that treat every channel alike: element-wise, pooling, reducing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from pruning.rules.context import Axes, Context, argument, place, shape_of
+from pruning.rules.context import UNIFORM, Axes, Context, argument, place, shape_of
 from pruning.rules.contraction import stretched
 
 
@@ -15,15 +15,22 @@ def broadcast(context: Context, node: fx.Node) -> Axes:
     return stretched(context, node, context.operands(node), shape_of(node.meta["val"]))
 
 
-def batch_norm(context: Context, node: fx.Node) -> Any:
-    """Per-channel scale and shift: every statistic is tied to axis 1."""
-    data = context.operand(node)
-    for entry in node.args[1:5]:
-        if isinstance(entry, fx.Node):
-            context.labels.tie(data[1], context.axes(entry)[0])
-    if isinstance(node.meta["val"], Tensor):
-        return data
-    return tuple(data if i == 0 else None for i in range(len(node.meta["val"])))
+def expansion(context: Context, node: fx.Node) -> Axes:
+    """A size-1 axis repeated without copying: alike at every position, so it fits whatever it is combined with."""
+    data, shape = context.operand(node), shape_of(node.meta["val"])
+    missing = len(shape) - len(data)
+    result = context.fixed(shape, UNIFORM)
+    for position, axis in enumerate(data, start=missing):
+        if len(axis) == shape[position]:
+            result[position] = axis
+        else:
+            context.labels.freeze(axis, f"stretched by {place(node)}")
+    return result
+
+
+def uniform(context: Context, node: fx.Node) -> Axes:
+    """A tensor of one value, which passes for any size the user's code gives it."""
+    return context.fixed(shape_of(node.meta["val"]), UNIFORM)
 
 
 def prelu(context: Context, node: fx.Node) -> Axes:
@@ -48,13 +55,15 @@ def window(context: Context, node: fx.Node) -> Any:
 
 
 def reduction(context: Context, node: fx.Node) -> Axes:
-    """Reduced axes vanish or become size 1. A sum may end channels; a mean depends on their number."""
+    """Reduced axes vanish or become size 1. A sum or norm may end channels; a mean depends on their number."""
     data = context.operand(node)
-    chosen = argument(node, 1, "dim")
+    norm = "vector_norm" in str(node.target)
+    chosen = argument(node, 2 if norm else 1, "dim")
+    ends = str(node.target).startswith("aten.sum.") or (norm and argument(node, 1, "ord", 2) > 0)
     chosen = [chosen] if isinstance(chosen, int) else (chosen or list(range(len(data))))
     reduced = {dim % len(data) for dim in chosen}
     for dim in reduced:
-        if str(node.target).startswith("aten.sum."):
+        if ends:
             context.end(node, 0, dim)
         else:
             context.labels.freeze(data[dim], f"reduced by {place(node)}")
@@ -62,6 +71,20 @@ def reduction(context: Context, node: fx.Node) -> Axes:
         one = context.labels.fixed(1, "reduced axis")
         return [one if i in reduced else axis for i, axis in enumerate(data)]
     return [axis for i, axis in enumerate(data) if i not in reduced]
+
+
+def extreme(context: Context, node: fx.Node) -> Any:
+    """The larger or smaller of two tensors, or the extreme along an axis, which must keep its size, and its place."""
+    if "other" in str(node.target):
+        return broadcast(context, node)
+    if isinstance(node.meta["val"], Tensor):
+        return reduction(context, node)
+    data, dim, reason = context.operand(node), int(argument(node, 1, "dim")), f"reduced by {place(node)}"
+    context.labels.freeze(data[dim], reason)
+    data[dim] = context.labels.fixed(1, reason)
+    if not argument(node, 2, "keepdim", False):
+        del data[dim]
+    return tuple(list(data) for _ in node.meta["val"])
 
 
 def along(context: Context, node: fx.Node) -> Axes:

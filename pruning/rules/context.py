@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,9 @@ from pruning.groups import MacTerm
 from pruning.labels import Labels
 
 Axes = list[Tensor]
+
+UNIFORM = "constant of a size written out in the network's code"
+"""Reason on an axis whose positions all hold the same: it limits nothing that it is combined with element-wise."""
 
 
 @dataclass(eq=False)
@@ -23,8 +26,11 @@ class Context:
         batch: number of examples in the traced batch.
         env: node -> labels of its axes, or a tuple of those for an operation with several results.
         terms: multiply-accumulates, with labelled axes.
-        whole_groups: convolution -> its number of groups, where a unit is a whole group.
+        whole_groups: weight -> number of groups of its layer, where a unit is a whole group.
         ends: tensor -> its axes that some operation sums over, so that channels end there.
+        masked_weights: parameter -> its axes to mask, where an operation sums over channels out of sight.
+        readings: operation -> which of its possible readings to take, 0 if absent; see `read`.
+        forks: operation -> (number of its readings, the axis it divides).
     """
 
     labels: Labels
@@ -33,6 +39,9 @@ class Context:
     terms: list[MacTerm] = field(default_factory=list)
     whole_groups: dict[fx.Node, int] = field(default_factory=dict)
     ends: dict[fx.Node, set[int]] = field(default_factory=dict)
+    masked_weights: dict[fx.Node, set[int]] = field(default_factory=dict)
+    readings: Mapping[str, int] = field(default_factory=dict)
+    forks: dict[fx.Node, tuple[int, Tensor]] = field(default_factory=dict)
 
     def axes(self, node: fx.Node) -> Axes:
         """Labels of a tensor-valued node, one int64 [size] per axis."""
@@ -56,6 +65,21 @@ class Context:
     def fixed(self, shape: tuple[int, ...], reason: str) -> Axes:
         """Labels of a tensor none of whose positions can go."""
         return [self.labels.fixed(size, reason) for size in shape]
+
+    def settled(self, axis: Tensor, reason: str) -> Tensor:
+        """The labels of an axis whose positions may differ from now on, even if they were all the same."""
+        uniform = bool((axis == self.labels.fixed(1, UNIFORM)).all())
+        return self.labels.fixed(len(axis), reason) if uniform else axis
+
+    def read(self, node: fx.Node, axis: Tensor, count: int) -> int:
+        """Which reading of an operation to take, of `count` that are all sound for the traced graph.
+
+        Dividing an axis of channels has several: the 12 of `view(n, 3, 4)` may stay 3 parts of fewer channels,
+        or become fewer parts of 4. Only the user's code knows which of them it can do, so the first is taken
+        until a trial cut refutes it (`pruning.probe`).
+        """
+        self.forks[node] = (count, axis)
+        return min(self.readings.get(node.name, 0), count - 1)
 
     def freeze(self, node: fx.Node, reason: str) -> None:
         """Freeze every axis of every operand of `node`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import torch
@@ -9,7 +10,6 @@ from torch import fx
 
 from pruning.labels import tracked
 from pruning.rules.context import Axes, Context, argument, operand, place, shape_of, unknown
-from pruning.rules.reshape import reshaped
 
 
 def concatenation(context: Context, node: fx.Node) -> Axes:
@@ -22,11 +22,10 @@ def concatenation(context: Context, node: fx.Node) -> Axes:
     for position in range(len(parts[0])):
         axes = [part[position] for part in parts]
         if position == dim:
-            result.append(torch.cat(axes))
+            reason = f"concatenated by {place(node)}"
+            result.append(torch.cat([context.settled(axis, reason) for axis in axes]))
             continue
-        for axis in axes[1:]:
-            context.labels.tie(axes[0], axis)
-        result.append(max(axes, key=tracked))
+        result.append(reduce(context.labels.merged, axes))
     return result
 
 
@@ -40,11 +39,6 @@ def permutation(context: Context, node: fx.Node) -> Axes:
     first, second = (0, 1) if len(node.args) < 3 else (argument(node, 1, "dim0"), argument(node, 2, "dim1"))
     data[first], data[second] = data[second], data[first]
     return data
-
-
-def reshape(context: Context, node: fx.Node) -> Axes:
-    """Merging [C, H, W] repeats each channel H*W times, in the order of the axes, so NHWC works too."""
-    return reshaped(context.labels, context.operand(node), shape_of(node.meta["val"]), place(node))
 
 
 def slicing(context: Context, node: fx.Node) -> Axes:

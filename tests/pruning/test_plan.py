@@ -123,7 +123,7 @@ def test_applying_twice_or_to_another_network_changes_nothing(build, traced):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(ValueError, match=r"no parameter or buffer 'features.0.weight'"):
         plan.apply(build("nhwc"))
-    with pytest.raises(ValueError, match="no convolution 'head'"):
+    with pytest.raises(ValueError, match="no convolution or group norm 'head'"):
         Plan((), (("head", 2),)).apply(build("nhwc"))
 
 
