@@ -10,9 +10,15 @@ import torch
 from torch import Tensor, fx
 
 from pruning.groups import Grouping
-from pruning.layers import LAYERS, PRODUCTS, channel_axis, following_norm, norm_factor
+from pruning.layers import LAYERS, PRODUCTS, TRANSPOSED, channel_axis, following_norm, norm_factor
 from pruning.rules import operation
 from pruning.rules.context import argument, operand, place
+
+UNREADABLE = {
+    *TRANSPOSED, "addmm", "baddbmm", "cumsum", "dot", "einsum", "gru", "linalg_vector_norm", "lstm", "mv", "rnn_relu",
+    "rnn_tanh", "scaled_dot_product_attention",
+}  # fmt: skip
+"""Operations that sum over channels and are refused, so that no reader is passed over in silence."""
 
 
 @final
@@ -66,6 +72,11 @@ def consumers(grouping: Grouping, site: fx.Node, axis: int) -> list[LinearMap]:
                 )
             if parameters[right.name] not in grouping.whole_groups and channel_axis(user) == axis:
                 maps.append(_linear_part(user, nodes))
+        elif kind in UNREADABLE:
+            raise ValueError(
+                f"{place(user)} sums over channels in a way that has no linear map here; leave the layers before it "
+                f"out with ignore=, or choose another criterion"
+            )
         elif kind == "sum" and axis in _summed(user, site.meta["val"].ndim):
             raise ValueError(f"{place(user)} sums over channels without weights; leave them out with ignore=")
     return maps

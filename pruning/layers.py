@@ -6,10 +6,12 @@ from torch import Tensor, fx
 
 from pruning.rules import operation
 from pruning.rules.context import argument, operand
+from pruning.trace import Trace
 
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 PRODUCTS = ("matmul", "mm")
 LAYERS = (*CONVOLUTIONS, *PRODUCTS, "linear")
+TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 
 
@@ -17,6 +19,26 @@ def channel_axis(layer: fx.Node) -> int:
     """The axis of a layer's output that holds its channels."""
     rank = layer.meta["val"].ndim
     return rank - operand(layer, 1).meta["val"].ndim + 1 if operation(layer) in CONVOLUTIONS else rank - 1
+
+
+def output_axes(trace: Trace) -> dict[str, int]:
+    """Weight -> its axis of outputs, for every weight of a layer, a product or a table of embeddings.
+
+    Weights that are not named, of recurrent layers, have their outputs on axis 0.
+    """
+    lifted, axes = trace.tensors(), dict[str, int]()
+    for node in trace.program.graph.nodes:
+        kind = operation(node) if node.op == "call_function" else ""
+        if kind in (*PRODUCTS, "bmm"):
+            found = {0: operand(node, 0).meta["val"].ndim - 2, 1: operand(node, 1).meta["val"].ndim - 1}
+        elif kind in (*CONVOLUTIONS, "linear"):
+            found = {1: 0}
+        else:
+            found = {1: 1} if kind in TRANSPOSED else {0: 1} if kind == "embedding" else {}
+        for position, axis in found.items():
+            if operand(node, position).name in lifted:
+                axes[lifted[operand(node, position).name]] = axis
+    return axes
 
 
 def following_norm(layer: fx.Node) -> fx.Node | None:

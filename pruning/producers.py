@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, fx
 
+from pruning.criteria.magnitude import weight_members
 from pruning.groups import Grouping, Sites
-from pruning.layers import LAYERS, PRODUCTS, channel_axis, following_norm
+from pruning.layers import LAYERS, channel_axis, following_norm, output_axes
 from pruning.rules import operation
 from pruning.rules.context import operand
+from pruning.trace import tensors_of
 
 
 def producers(grouping: Grouping, *, fold: bool = True) -> Sites:
@@ -23,12 +27,13 @@ def producers(grouping: Grouping, *, fold: bool = True) -> Sites:
         fold: fold the batch norm that directly follows a layer into the filters first; z then acts after it.
 
     Raises:
-        ValueError: a group has units that no layer makes (it is named).
+        ValueError: a group has units that no layer makes, or that something else makes too (it is named).
     """
     found, made = {}, makers(grouping)
     for layer, units in made.items():
         norm = following_norm(layer) if fold else None
         found[(norm or layer).name] = ((channel_axis(layer), units),)
+    _refuse_other_makers(grouping, made)
     present = torch.zeros(grouping.units + 1, dtype=torch.bool)
     for units in made.values():
         present[units] = True
@@ -41,14 +46,28 @@ def producers(grouping: Grouping, *, fold: bool = True) -> Sites:
     return found
 
 
+def _refuse_other_makers(grouping: Grouping, made: Iterable[fx.Node]) -> None:
+    lifted, outputs = grouping.trace.tensors(), output_axes(grouping.trace)
+    known = {lifted[operand(layer, 1).name] for layer in made}
+    tensors = tensors_of(grouping.trace.model)
+    for group in grouping.groups:
+        for member in weight_members(group, tensors):
+            if member.axis == outputs.get(member.tensor, 0) and member.tensor not in known:
+                raise ValueError(
+                    f"group {group.name!r}: {member.tensor} makes its units in a way that is not known here (a "
+                    f"transposed convolution, say); leave the group out with ignore=, or choose another criterion"
+                )
+
+
 def makers(grouping: Grouping) -> dict[fx.Node, Tensor]:
     """Layers that make units, in the order they run -> unit of each of their channels, -1 = none: int64 [size]."""
     axes, weights, found = unit_axes(grouping), grouping.trace.tensors(), {}
+    outputs = output_axes(grouping.trace)
     for node in grouping.trace.program.graph.nodes:
         kind = operation(node)
         if node.op == "call_function" and kind in LAYERS:
-            right = operand(node, 1)
-            units = axes.get((weights.get(right.name, ""), right.meta["val"].ndim - 1 if kind in PRODUCTS else 0))
+            weight = weights.get(operand(node, 1).name, "")
+            units = axes.get((weight, outputs.get(weight, 0)))
             if units is not None:
                 found[node] = units
     return found

@@ -6,8 +6,8 @@
             return Mine()
 
 It checks that permuting channels permutes scores (U2; of a criterion that says it is not equivariant, that they
-stay), that two runs agree (U3), and that modes, parameters,
-gradients and the random state are restored (U6). Shipped with the package; needs pytest.
+stay), that two runs agree (U3), and that modes, parameters, gradients and the random state are restored (U6). Shipped
+with the package; needs pytest.
 """
 
 from __future__ import annotations

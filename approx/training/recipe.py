@@ -20,7 +20,7 @@ class Recipe:
         epochs: passes over the loader.
         learning_rate: start of the cosine that ends at zero.
         optimiser: "sgd", or "channel-adam" (`approx.training.channel_adam`), whose learning rate is in units of the
-            largest weight of a channel: for networks with circuits, 2e-4.
+            largest weight of a channel: for networks with circuits, 3e-4.
         momentum, weight_decay: of either.
         clip: largest gradient norm, None for no clipping.
         temperature: of the distillation from a teacher (Hinton et al., arXiv 1503.02531).

@@ -11,10 +11,8 @@ from torch import Tensor
 
 from pruning.criteria.magnitude import weight_members
 from pruning.groups import Grouping, Member
-from pruning.rules.context import shape_of
-from pruning.trace import Trace, tensors_of
-
-PRODUCTS = {"aten.matmul.default", "aten.mm.default", "aten.bmm.default"}
+from pruning.layers import output_axes
+from pruning.trace import tensors_of
 
 
 def filters(grouping: Grouping) -> dict[str, Tensor]:
@@ -25,7 +23,7 @@ def filters(grouping: Grouping) -> dict[str, Tensor]:
     Raises:
         ValueError: no weight computes the units of a group (the group is named).
     """
-    tensors, axes = tensors_of(grouping.trace.model), _output_axes(grouping.trace)
+    tensors, axes = tensors_of(grouping.trace.model), output_axes(grouping.trace)
     found = {}
     for group in grouping.groups:
         producers = [m for m in weight_members(group, tensors) if m.axis == axes.get(m.tensor, 0)]
@@ -43,14 +41,3 @@ def _rows(member: Member, values: Tensor) -> Tensor:
     """Everything each unit owns of a tensor, as rows: [size, positions * rest]."""
     along = values.movedim(member.axis, 0).flatten(1)
     return along[torch.tensor(member.indices, device=values.device)].flatten(1)
-
-
-def _output_axes(trace: Trace) -> dict[str, int]:
-    """Weight -> the axis it computes, where that is not axis 0: operands of raw matrix products."""
-    lifted, axes = trace.tensors(), {}
-    for node in trace.program.graph.nodes:
-        if str(node.target) in PRODUCTS:
-            for operand, axis in zip(node.args[:2], (-2, -1), strict=True):
-                if operand.name in lifted:
-                    axes[lifted[operand.name]] = len(shape_of(operand.meta["val"])) + axis
-    return axes

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pruning.criteria.base import Batches, Criterion, Loss
 from pruning.groups import Group, Grouping, Member
+from pruning.layers import output_axes
 from pruning.trace import tensors_of
 
 
@@ -43,12 +44,12 @@ class Magnitude(Criterion):
 
     def score(self, grouping: Grouping, batches: Batches | None, loss: Loss) -> dict[str, Tensor]:
         """See `Criterion.score`; needs no data."""
-        tensors = tensors_of(grouping.trace.model)
+        tensors, axes = tensors_of(grouping.trace.model), output_axes(grouping.trace)
         scores = {}
         for group in grouping.groups:
             total = torch.zeros(group.size, dtype=torch.float64)
             for member in weight_members(group, tensors):
-                if self.scope == "group" or member.axis == 0:
+                if self.scope == "group" or member.axis == axes.get(member.tensor, 0):
                     powers = tensors[member.tensor].detach().double().abs() ** self.p
                     total += per_unit(member, powers).cpu()
             scores[group.name] = total ** (1 / self.p)

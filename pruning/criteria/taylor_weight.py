@@ -14,6 +14,7 @@ from torch import Tensor
 from pruning.criteria.base import Batches, Criterion, Loss, checked_batches, scalar_loss
 from pruning.criteria.magnitude import per_unit, weight_members
 from pruning.groups import Grouping, Member
+from pruning.layers import output_axes
 from pruning.trace import Inputs, Trace, preserved_rng, replay, tensors_of
 
 
@@ -37,7 +38,10 @@ class TaylorWeight(Criterion):
         """See `Criterion.score`; g is the gradient of the minibatch's mean loss."""
         trace = grouping.trace
         tensors = tensors_of(trace.model)
-        filters = {g.name: [m for m in weight_members(g, tensors) if m.axis == 0] for g in grouping.groups}
+        axes = output_axes(trace)
+        filters = {
+            g.name: [m for m in weight_members(g, tensors) if m.axis == axes.get(m.tensor, 0)] for g in grouping.groups
+        }
         names = sorted({member.tensor for members in filters.values() for member in members})
         scores = {g.name: torch.zeros(g.size, dtype=torch.float64) for g in grouping.groups}
         count = 0
