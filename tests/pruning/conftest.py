@@ -198,6 +198,12 @@ FACTORIES: dict[str, Factory] = {
 
 
 @pytest.fixture
+def batch() -> tuple[Tensor, Tensor]:
+    """Six images [3, 8, 8] in fp64 with labels 0..4."""
+    return torch.randn(6, 3, 8, 8).double(), torch.arange(6) % 5
+
+
+@pytest.fixture
 def build() -> Callable[[str], nn.Module]:
     """Name -> network with random weights and batch norms; equal for equal names."""
 

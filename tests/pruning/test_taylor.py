@@ -12,11 +12,6 @@ from pruning.gates import gated
 from pruning.testing import randomise
 
 
-@pytest.fixture
-def batch():
-    return torch.randn(6, 3, 8, 8).double(), torch.arange(6) % 5
-
-
 def groups(model, x):
     return find_groups(trace(model.double(), x))
 

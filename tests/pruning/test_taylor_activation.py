@@ -27,11 +27,6 @@ class TestElement(CriterionSuite):
         return TaylorActivation("element", rescale=False)
 
 
-@pytest.fixture
-def batch():
-    return torch.randn(6, 3, 8, 8).double(), torch.arange(6) % 5
-
-
 def groups(model, x):
     return find_groups(trace(model.double(), x))
 

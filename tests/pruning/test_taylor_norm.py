@@ -9,11 +9,6 @@ from pruning import TaylorGate, TaylorNorm, find_groups, trace
 from pruning.testing import CriterionSuite, SmallNet
 
 
-@pytest.fixture
-def batch():
-    return torch.randn(6, 3, 8, 8).double(), torch.arange(6) % 5
-
-
 def groups(model, x, **options):
     return find_groups(trace(model.double(), x), **options)
 

@@ -25,11 +25,6 @@ class TestFisher(CriterionSuite):
         return TaylorSecondOrder("fisher")
 
 
-@pytest.fixture
-def batch():
-    return torch.randn(6, 3, 8, 8).double(), torch.arange(6) % 5
-
-
 def groups(model, x):
     return find_groups(trace(model.double(), x))
 
