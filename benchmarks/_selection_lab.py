@@ -18,6 +18,7 @@ import approx
 from approx import Divergence, LayerTrace, QuantisedNetwork, Reference
 from benchmarks._selection_plan import Plan
 from benchmarks._selection_store import Store
+from benchmarks._selection_training import from_scratch
 from multipliers import Library
 from noise_models import (
     FisherDegradation,
@@ -69,11 +70,16 @@ class Laboratory:
     def __init__(self, name: str, seed: int, plan: Plan, store: Store) -> None:
         self.name, self.seed, self.plan, self.store = name, seed, plan, store
         self.key: dict[str, Json] = {"network": name, "seed": seed, "set_up": asdict(plan.set_up)}
+        if name in plan.from_scratch:
+            self.key["from_scratch"] = asdict(plan.from_scratch[name])
 
     @cached_property
     def model(self) -> nn.Module:
-        """Floating point, published weights."""
-        return open_float(self.name, "published", None)
+        """Floating point, published weights, or trained here where there are none."""
+        settings = self.plan.from_scratch.get(self.name)
+        if settings is None:
+            return open_float(self.name, "published", None)
+        return from_scratch(self.name, settings, data(), self.store, self.say)
 
     @property
     def library(self) -> Library:
@@ -128,9 +134,10 @@ class Laboratory:
 
     @cached_property
     def validation(self) -> Loader:
-        """Distorted images that choices are made on."""
+        """Images that choices are made on; distorted where published weights were trained on them."""
         some = data().validation.take(slice(self.plan.set_up.validation_images))
-        return Loader(distorted(some, self.plan.set_up.magnitude, self.seed), BATCH)
+        is_seen = self.name not in self.plan.from_scratch
+        return Loader(distorted(some, self.plan.set_up.magnitude, self.seed) if is_seen else some, BATCH)
 
     @property
     def test(self) -> Loader:

@@ -18,8 +18,8 @@ class SetUp:
         resolution: bits that ranges of activations are made for, in every network with circuits; the exact 8-bit
             network that losses are against keeps the ranges best for 8.
         patches, tuning_samples: of every layer, for the error model and for `approx.tune`.
-        validation_images: held out of training, distorted; every choice is made on them.
-        magnitude: of the distortion, RandAugment.
+        validation_images: held out of training; every choice is made on them.
+        magnitude: of the distortion, RandAugment, where published weights were trained on them all the same.
         test_images: the first ones of the test set.
         circuits: of the library, by their names' ends; all where there is none.
     """
@@ -60,6 +60,19 @@ class Retraining:
     magnitude: int = 7
 
 
+@dataclass(frozen=True)
+class FromScratch:
+    """How a float network without published weights is trained.
+
+    Attributes:
+        recipe: of the training.
+        images: of the training set, plain; None: all that are not held out, augmented.
+    """
+
+    recipe: Recipe
+    images: int | None = None
+
+
 SHORT_SEARCH = AgnSettings(sigma_init=0.05, epochs=3, learning_rate=1e-2, decay_every=0)
 
 
@@ -70,6 +83,7 @@ class Plan:
     Attributes:
         set_up: of every measurement.
         retraining: by network.
+        from_scratch: by network, where there are no published weights.
         largest_loss: of validation accuracy that a choice may cost, pp against the exact 8-bit network; below the 1 pp
             that the test images are to show by two standard errors of a loss on 5,000 images.
         largest_judged: the same of a retrained network, by divergence; below 1 pp by two standard errors of that, about
@@ -86,6 +100,7 @@ class Plan:
     """
 
     retraining: dict[str, Retraining]
+    from_scratch: dict[str, FromScratch]
     set_up: SetUp = SetUp()
     largest_loss: float = 0.5
     largest_judged: float = 0.7
@@ -102,15 +117,19 @@ class Plan:
 
 
 DISTILLED = Recipe(learning_rate=3e-4, distillation=1.0, warmup_steps=50, optimiser="channel-adam")
+SGD = Recipe(epochs=15, learning_rate=0.1, weight_decay=5e-4, clip=None, distillation=0, warmup_steps=351)
 FULL = Plan(
     {
         "resnet20": Retraining(replace(DISTILLED, epochs=2)),
         "resnet56": Retraining(replace(DISTILLED, epochs=1), levels=(0.88, 0.92)),
-    }
+        "mobilenet_v2_cifar": Retraining(replace(DISTILLED, epochs=1), levels=(0.80, 0.86, 0.90)),
+    },
+    {"mobilenet_v2_cifar": FromScratch(SGD)},
 )
 _FEW = Retraining(Recipe(learning_rate=1e-3, distillation=1.0), levels=(0.90,), images=32, batch_size=16)
 QUICK = Plan(
     dict.fromkeys(FULL.retraining, _FEW),
+    {name: FromScratch(replace(SGD, epochs=1, warmup_steps=1), 256) for name in FULL.from_scratch},
     SetUp(32, 32, 5, 64, 64, 64, 7, 64, ("1JFF", "17KS", "18DU")),
     resolution=0.3,
     levels=(0.90,),

@@ -4,7 +4,6 @@ Points are chosen on the validation loss that their divergence stands for, see `
 """
 
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,14 +18,12 @@ from benchmarks._selection_lab import TUNE, Laboratory
 from benchmarks._selection_methods import EXACT, OURS, UNIFORM, at_level, choose
 from benchmarks._selection_plan import Retraining
 from benchmarks._selection_tables import crossing, spread
+from benchmarks._selection_training import CHECKPOINT_SECONDS, Watch, finish
 from noise_models import FrontPoint
 from picojoule.files import Json
-from picojoule.training_state import TrainingState
 
-CHECKPOINT_SECONDS = 60.0
 GOAL_SAVED, GOAL_LOSS, SMALL_LOSS = 90.0, 1.0, 0.3
 PUBLISHED = "aim: 94 %; published: 70-79 % across ResNets; prototype: 89.6 % after 125 steps"
-Watch = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -127,24 +124,7 @@ def train(
     network.use_gradient(settings.gradient)
     trainer = Trainer(network, replace(settings.recipe, seed=lab.seed), lab.model, _score(lab, settings.score))
     loader = lab.training(settings.images, settings.batch_size, settings.magnitude)
-    state = TrainingState(folder, {"trainer": trainer})
-    state.load()
-    loader.set_epoch(trainer.epoch)
-    saved = time.monotonic()
-
-    def report(done: int, total: int, loss: float) -> None:
-        nonlocal saved
-        if watch is not None:
-            watch(done)
-        if time.monotonic() - saved >= every:
-            state.save(trainer.epoch)
-            saved = time.monotonic()
-            lab.say(f"step {done} of {total}, loss {loss:.3f}")
-
-    for loss in trainer.run(loader, report):
-        state.save(trainer.epoch)
-        score = trainer.best.scores[-1][1] if trainer.best else None
-        lab.say(f"epoch {trainer.epoch} of {trainer.recipe.epochs}, loss {loss:.3f}, score {score}")
+    finish(trainer, loader, folder, lab.say, watch, every)
 
 
 def _score(lab: Laboratory, name: str) -> Callable[[nn.Module], float]:

@@ -12,7 +12,8 @@ of MACs times a circuit's power over that of the exact circuit of the same signe
 signed), all layers counted. Loss: top-1 against the exact 8-bit network of the same seed, bit-exact. All choices (point
 of a front, weights of a training) are made on 5,000 images that are held out of every training here. The published
 weights, however, were trained on all 50,000 images, so these are distorted (RandAugment, magnitude 7: the float network
-then scores about what it does on test images). The 10,000 test images are read once per reported point, after the
+then scores about what it does on test images). Networks without published weights are trained here first, without the
+5,000 images, which then stay as they are. The 10,000 test images are read once per reported point, after the
 choice; rows "read off test accuracy" say so. A seed decides calibration, traced and sensitivity images, the distortion,
 NSGA-II, AGN and the order of training; a row holds the mean, the seeds stand beside it.
 

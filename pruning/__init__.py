@@ -27,6 +27,8 @@ from pruning.criteria import criteria as criteria
 from pruning.criteria import criterion as criterion
 from pruning.criteria import register as register
 from pruning.criteria import scale_penalty as scale_penalty
+from pruning.explanation import Explanation as Explanation
+from pruning.explanation import explain as explain
 from pruning.gates import gate_uses as gate_uses
 from pruning.gates import gated as gated
 from pruning.groups import Frozen as Frozen
