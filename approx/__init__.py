@@ -21,6 +21,7 @@ from approx.trace import LayerTrace as LayerTrace
 from approx.trace import load_traces as load_traces
 from approx.trace import save_traces as save_traces
 from approx.tracing import trace as trace
+from approx.training import RETRAINING_RATES as RETRAINING_RATES
 from approx.training import Divergence as Divergence
 from approx.training import Recipe as Recipe
 from approx.training import Trainer as Trainer

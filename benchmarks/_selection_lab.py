@@ -17,8 +17,8 @@ from torch import nn
 import approx
 from approx import Divergence, LayerTrace, QuantisedNetwork, Reference
 from benchmarks._selection_plan import Plan
-from benchmarks._selection_store import Store
-from benchmarks._selection_training import from_scratch
+from benchmarks._store import Store
+from benchmarks._training import from_scratch
 from multipliers import Library
 from noise_models import (
     FisherDegradation,

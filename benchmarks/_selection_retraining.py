@@ -18,7 +18,7 @@ from benchmarks._selection_lab import TUNE, Laboratory
 from benchmarks._selection_methods import EXACT, OURS, UNIFORM, at_level, choose
 from benchmarks._selection_plan import Retraining
 from benchmarks._selection_tables import crossing, spread
-from benchmarks._selection_training import CHECKPOINT_SECONDS, Watch, finish
+from benchmarks._training import CHECKPOINT_SECONDS, Watch, finish
 from noise_models import FrontPoint
 from picojoule.files import Json
 

@@ -38,8 +38,8 @@ from benchmarks._selection_picture import draw
 from benchmarks._selection_plan import FULL, QUICK, Plan
 from benchmarks._selection_resume import resume_rows
 from benchmarks._selection_retraining import retraining_rows
-from benchmarks._selection_store import Store
 from benchmarks._selection_tables import front_rows, no_retraining_rows, spread
+from benchmarks._store import Store
 from picojoule.code_version import code_version
 from picojoule.files import Json, read_json, write_json
 

@@ -34,6 +34,7 @@ from picojoule.arguments import Circuits, circuits_of, require
 from pruning import prune as prune
 
 CALIBRATION_BATCHES = 4
+RETRAINING = approx.Recipe(optimiser="channel-adam", learning_rate=approx.RETRAINING_RATES["channel-adam"])
 DEFAULT_HARDWARE = "generic_45nm"
 TVM_MACHINES = {"aarch64": "aarch64", "x86-64": "x86-64-v3"}
 
@@ -148,7 +149,7 @@ def retrain(
     Args:
         network: from `approximate`.
         loader: training batches (images, labels), iterated once per epoch.
-        recipe: how; absent: one epoch.
+        recipe: how; absent: one epoch of channel-adam.
         teacher: distil from this network (the float model, say).
         gradient: of the products: "line", of the lines nearest to the table; "straight", of the exact product; 0..125,
             smoothed differences of the table, the half window of the smoothing.
@@ -162,7 +163,7 @@ def retrain(
     _require_quantised(network)
     network.use_gradient(gradient)
     network.use(approx.Arithmetic.INTEGER)
-    for _ in approx.Trainer(network, recipe or approx.Recipe(), teacher, score).run(loader):
+    for _ in approx.Trainer(network, recipe or RETRAINING, teacher, score).run(loader):
         pass
     return network
 

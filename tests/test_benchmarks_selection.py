@@ -12,8 +12,8 @@ from benchmarks._selection_lab import TUNE
 from benchmarks._selection_methods import EXACT, Method, at_level, beside, choose
 from benchmarks._selection_plan import FULL
 from benchmarks._selection_retraining import NOT_CHANGED, Retrained, cheapest
-from benchmarks._selection_store import Store
 from benchmarks._selection_tables import crossing
+from benchmarks._store import Store
 from benchmarks.selection import merged
 from noise_models import Front, FrontPoint
 from picojoule.files import write_json

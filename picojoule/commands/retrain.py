@@ -41,7 +41,7 @@ def retrain(
     plan: PlanOption = None,
     library: LibraryOption = "default",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images; default 1.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Start of the cosine; default 0.001.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Start of the cosine; default 0.0003.")] = None,
     distillation: Annotated[float | None, typer.Option(help="Weight of the float network's outputs, 0..1.")] = None,
     mixup: Annotated[bool | None, typer.Option("--mixup", help="Mix pairs of images; needs --distillation 1.")] = None,
     ema: Annotated[float | None, typer.Option(help="Decay of an average of the weights.")] = None,

@@ -258,7 +258,8 @@ class RetrainConfig(Section):
 
     Attributes:
         optimiser: "sgd", or "channel-adam", whose learning rate is in units of the largest weight of a channel.
-        epochs, learning_rate, momentum, weight_decay: of its cosine.
+        epochs, learning_rate, momentum, weight_decay: of its cosine; learning_rate absent: 1e-3 for "sgd", 3e-4 for
+            "channel-adam".
         warmup_steps: first steps, over which the learning rate also rises linearly.
         temperature, distillation: softness of the floating-point teacher's outputs, and their weight in [0, 1].
         gradient_clip: largest norm of the gradient.
@@ -276,9 +277,9 @@ class RetrainConfig(Section):
         patience: validations without a new best after which training ends; absent: never before its time.
     """
 
-    optimiser: Literal["sgd", "channel-adam"] = "sgd"
+    optimiser: Literal["sgd", "channel-adam"] = "channel-adam"
     epochs: Count = 1
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive | None = None
     momentum: Momentum = 0.9
     weight_decay: NonNegative = 0.0
     warmup_steps: CountOrZero = 0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from approx import Divergence, Recipe, Trainer, accuracy
+from approx import RETRAINING_RATES, Divergence, Recipe, Trainer, accuracy
 from picojoule.config import RetrainConfig
 from picojoule.data import Loader
 from picojoule.files import Json
@@ -46,7 +46,7 @@ def recipe_of(config: RetrainConfig, seed: int) -> Recipe:
     """The training recipe of a [retrain] section."""
     return Recipe(
         epochs=config.epochs,
-        learning_rate=config.learning_rate,
+        learning_rate=config.learning_rate or RETRAINING_RATES[config.optimiser],
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         clip=config.gradient_clip,

@@ -26,7 +26,8 @@ from picojoule.training_state import TrainingState
 
 
 def test_every_key_goes_into_the_recipe() -> None:
-    assert recipe_of(RetrainConfig(), 0) == Recipe()
+    assert recipe_of(RetrainConfig(), 0) == Recipe(optimiser="channel-adam", learning_rate=3e-4)
+    assert recipe_of(RetrainConfig(optimiser="sgd"), 0) == Recipe()
     config = RetrainConfig(
         epochs=3,
         learning_rate=0.2,
@@ -41,9 +42,9 @@ def test_every_key_goes_into_the_recipe() -> None:
         validation="divergence",
         validate_every=11,
         patience=4,
-        optimiser="channel-adam",
+        optimiser="sgd",
     )
-    assert recipe_of(config, 5) == Recipe(3, 0.2, 0.5, 0.1, 1.5, 2.0, 1.0, 7, 0.99, True, 4, 11, 5, "channel-adam")
+    assert recipe_of(config, 5) == Recipe(3, 0.2, 0.5, 0.1, 1.5, 2.0, 1.0, 7, 0.99, True, 4, 11, 5, "sgd")
 
 
 @pytest.mark.parametrize(

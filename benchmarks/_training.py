@@ -1,4 +1,4 @@
-"""Trainings of `benchmarks.selection`: interrupted ones go on; and float networks that nobody published weights of."""
+"""Trainings of the benchmarks: interrupted ones go on; and float networks that nobody published weights of."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import nn
 
 from approx import Trainer
 from benchmarks._selection_plan import FromScratch
-from benchmarks._selection_store import Store
+from benchmarks._store import Store
 from picojoule.data import DataSplits, Loader
 from picojoule.files import Json
 from picojoule.models import make_model
