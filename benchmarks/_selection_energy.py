@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from benchmarks._report import Row
+from benchmarks._selection_choice import choose
 from benchmarks._selection_lab import Laboratory, data
-from benchmarks._selection_methods import OURS, UNIFORM, choose
+from benchmarks._selection_methods import OURS, UNIFORM
 from benchmarks._selection_retraining import cheapest, our_points, retrained, uniform_points
 from benchmarks._selection_tables import spread
 from deploy.energy import EnergyReport, account_assignment
@@ -37,7 +38,7 @@ def energy_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
     if labs[0].store.rows("retraining", labs[0].name).is_file():
         for name, points in (("knapsack", our_points), ("uniform", uniform_points)):
             done = [[retrained(lab, point) for point in points(lab)] for lab in labs]
-            chosen = [cheapest(row, lab.plan.largest_judged).point for lab, row in zip(labs, done, strict=True)]
+            chosen = [cheapest(row, lab.plan.largest_loss).point for lab, row in zip(labs, done, strict=True)]
             yield from _column_rows(labs, f"{name}, chosen after retraining", chosen)
     for count in labs[0].plan.circuits_at_most:
         yield _mixing_row(labs, count)

@@ -1,10 +1,9 @@
-"""Selection methods under comparison, and the one criterion by which a point of each is chosen.
+"""Selection methods under comparison.
 
-All see the same candidates (the published greedy matching: its own error model) and the same validation images. The
-point taken is the cheapest whose validation loss is within the bound, found by halving along the method's front.
+All see the same candidates (the published greedy matching: its own error model) and the same validation images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -91,30 +90,15 @@ def methods(lab: Laboratory) -> dict[str, Method]:
     return {method.name: method for method in found}
 
 
-def choose(lab: Laboratory, method: Method) -> FrontPoint:
-    """The cheapest point within the bound on validation loss, by halving along the front."""
-    points = method.points(lab)
-    broken, kept = -1, len(points) - 1  # the exact network loses nothing
-    while kept - broken > 1:
-        middle = (broken + kept) // 2
-        if lab.loss(points[middle], method.recovery) <= lab.plan.largest_loss:
-            kept = middle
-        else:
-            broken = middle
-    return points[kept]
-
-
-def beside(lab: Laboratory, method: Method, chosen: FrontPoint) -> Iterator[FrontPoint]:
-    """The chosen point between two of the front that save some energy more and less, where there are such."""
-    points, distance = method.points(lab), lab.plan.read_off
-    cheaper = [p for p in points if p.energy <= chosen.energy - distance]
-    dearer = [p for p in points if p.energy >= chosen.energy + distance]
-    yield from (*cheaper[-1:], chosen, *dearer[:1])
-
-
 def at_level(points: list[FrontPoint], saved: float) -> FrontPoint:
     """The dearest point that saves at least so much; the cheapest where none does."""
     return next((p for p in reversed(points) if p.energy <= 1 - saved), points[0])
+
+
+def level_points(lab: Laboratory) -> list[FrontPoint]:
+    """Of our front, at the levels of the plan."""
+    points = OURS.points(lab)
+    return [at_level(points, level) for level in lab.plan.levels]
 
 
 def _per_channel(lab: Laboratory) -> Front:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks._selection_choice import choose
 from benchmarks._selection_lab import TUNE, Laboratory
-from benchmarks._selection_methods import OURS, UNIFORM, choose, methods
+from benchmarks._selection_methods import OURS, UNIFORM, level_points, methods
 from benchmarks._selection_retraining import our_points, retrained, uniform_points
-from benchmarks._selection_tables import GOAL_LOSS, level_points
+from benchmarks._selection_tables import GOAL_LOSS
 from noise_models import FrontPoint
 
 OUR_COLOUR, UNIFORM_COLOUR, OTHERS = "#2166c4", "#8b9097", ("#c2470a", "#3b8f5a", "#8a4fb0", "#b08a1e", "#1f8a94")

@@ -84,10 +84,9 @@ class Plan:
         set_up: of every measurement.
         retraining: by network.
         from_scratch: by network, where there are no published weights.
-        largest_loss: of validation accuracy that a choice may cost, pp against the exact 8-bit network; below the 1 pp
-            that the test images are to show by two standard errors of a loss on 5,000 images.
-        largest_judged: the same of a retrained network, by divergence; below 1 pp by two standard errors of that, about
-            0.15 pp as it rests on a dozen networks.
+        largest_loss: of validation accuracy that a choice may cost, pp against the exact 8-bit network, by divergence;
+            below the 1 pp that the test images are to show by two standard errors, about 0.15 pp as it rests on two
+            dozen networks.
         resolution: share of multiplication energy by which points of a front differ at least; 0: all are there.
         levels: shares saved at which our front is measured.
         read_off: distance in saving of the points beside the chosen one, whose test losses are read off.
@@ -102,8 +101,7 @@ class Plan:
     retraining: dict[str, Retraining]
     from_scratch: dict[str, FromScratch]
     set_up: SetUp = SetUp()
-    largest_loss: float = 0.5
-    largest_judged: float = 0.7
+    largest_loss: float = 0.7
     resolution: float = 0.005
     levels: tuple[float, ...] = (0.70, 0.76, 0.80, 0.83, 0.86, 0.88, 0.90, 0.92)
     read_off: float = 0.03

@@ -13,9 +13,10 @@ from torch import nn
 import approx
 from approx import QuantisedNetwork, Trainer
 from benchmarks._report import Row, at_least, at_most
+from benchmarks._selection_choice import choose
 from benchmarks._selection_exchange import accuracy_lost, divergence
 from benchmarks._selection_lab import TUNE, Laboratory
-from benchmarks._selection_methods import EXACT, OURS, UNIFORM, at_level, choose
+from benchmarks._selection_methods import EXACT, OURS, UNIFORM, at_level
 from benchmarks._selection_plan import Retraining
 from benchmarks._selection_tables import crossing, spread
 from benchmarks._training import CHECKPOINT_SECONDS, Watch, finish
@@ -61,7 +62,7 @@ def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
         done = [[retrained(lab, point) for point in points] for lab, points in zip(labs, found, strict=True)]
         for same in zip(*done, strict=True):
             yield _point_row(name, same)
-        for bound in (labs[0].plan.largest_judged, SMALL_LOSS):
+        for bound in (labs[0].plan.largest_loss, SMALL_LOSS):
             yield from _chosen_rows(name, done, bound, goals=method == "knapsack" and bound != SMALL_LOSS)
         for loss in (GOAL_LOSS, SMALL_LOSS):
             yield _read_off_row(name, done, loss)

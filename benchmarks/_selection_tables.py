@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks._report import Row, at_least, at_most
+from benchmarks._selection_choice import beside, choose
 from benchmarks._selection_lab import Laboratory
-from benchmarks._selection_methods import OURS, Method, at_level, beside, choose, methods
-from noise_models import FrontPoint
+from benchmarks._selection_methods import OURS, Method, level_points, methods
 
 JUDGED = "resnet20"  # goals are for this network
 GOAL_SAVED, GOAL_AHEAD, GOAL_LOSS = 84.0, 8.0, 1.0
@@ -24,7 +24,7 @@ def spread(values: Sequence[float], unit: str) -> str:
 
 
 def no_retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
-    """The cheapest point of every method within the bound on validation loss, and what it loses on test images."""
+    """The cheapest point of every method within the bound on the judged loss, and what it loses on test images."""
     name, bound = labs[0].name, labs[0].plan.largest_loss
     saved: dict[str, list[float]] = {}
     yield from _baseline_rows(labs)
@@ -32,7 +32,7 @@ def no_retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
         chosen = [choose(lab, method) for lab in labs]
         saved[method.name] = [100 * (1 - point.energy) for point in chosen]
         losses = [lab.loss(p, method.recovery, test=True) for lab, p in zip(labs, chosen, strict=True)]
-        case = f"{name}, {method.name}, validation loss <= {bound:g} pp"
+        case = f"{name}, {method.name}, validation loss by divergence <= {bound:g} pp"
         judged = method is OURS and name == JUDGED
         peer = f"{_seeds(saved[method.name], '%')}; test loss {spread(losses, 'pp')}"
         peer += f"; {STRETCH}" * judged + f"; {method.note}" * bool(method.note)
@@ -88,12 +88,6 @@ def losses_beside(lab: Laboratory, method: Method) -> list[tuple[float, float]]:
     if method is OURS:
         points += level_points(lab)
     return sorted({(100 * (1 - p.energy), lab.loss(p, method.recovery, test=True)) for p in points})
-
-
-def level_points(lab: Laboratory) -> list[FrontPoint]:
-    """Of our front."""
-    points = OURS.points(lab)
-    return [at_level(points, level) for level in lab.plan.levels]
 
 
 def crossing(points: Sequence[tuple[float, float]], bound: float) -> float:

@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approx import Assignment, Choice
+from benchmarks import _selection_choice
+from benchmarks._selection_choice import beside, choose
+from benchmarks._selection_exchange import accuracy_lost
 from benchmarks._selection_lab import TUNE
-from benchmarks._selection_methods import EXACT, Method, at_level, beside, choose
+from benchmarks._selection_methods import EXACT, OURS, Method, at_level
 from benchmarks._selection_plan import FULL
 from benchmarks._selection_retraining import NOT_CHANGED, Retrained, cheapest
 from benchmarks._selection_tables import crossing
@@ -20,14 +23,21 @@ from picojoule.files import write_json
 
 
 class FakeLab:
-    """Losses by energy; notes what is measured."""
+    """Losses and divergences by energy; notes what is measured."""
 
-    def __init__(self, folder, losses):
+    def __init__(self, folder, divergences, losses=None):
         self.name, self.seed, self.key, self.plan, self.store = "fake", 0, {}, FULL, Store(folder)
-        self.losses, self.measured = losses, []
+        self.divergences, self.losses, self.measured = divergences, losses, []
+        self.exact_network = EXACT
 
-    def loss(self, point, recovery, test=False):
-        self.measured.append(point.energy)
+    def prepared(self, point, recovery):
+        return point
+
+    def divergence(self, network):
+        self.measured.append(network.energy)
+        return self.divergences[network.energy]
+
+    def loss(self, point, recovery):
         return self.losses[point.energy]
 
 
@@ -42,9 +52,24 @@ def test_the_cheapest_point_within_the_bound_is_chosen(tmp_path_factory, count, 
     lab = FakeLab(
         tmp_path_factory.mktemp("store"), {e: 1.01 * bound if n < broken else bound for n, e in enumerate(energies)}
     )
-    chosen = choose(lab, method_of(energies))
-    assert chosen.energy == min((e for e in energies if lab.losses[e] <= bound), default=EXACT.energy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_selection_choice, "accuracy_lost", lambda lab, divergence: divergence)
+        chosen = choose(lab, method_of(energies))
+    assert chosen.energy == min((e for e in energies if lab.divergences[e] <= bound), default=EXACT.energy)
     assert len(lab.measured) <= count.bit_length()
+
+
+def test_a_divergence_is_worth_what_networks_that_have_it_lose(tmp_path):
+    energies = [0.30, 0.20, 0.10, 0.05]
+    lab = FakeLab(
+        tmp_path,
+        dict(zip([1.0, *energies], [0.0, 1.0, 2.0, 3.0, 4.0], strict=True)),
+        dict(zip(energies, [0.2, 0.8, 0.6, 3.0], strict=True)),
+    )
+    front = Front.of("fake", [FrontPoint(e, 1 - e, Assignment({"layer": Choice(f"c{e}")})) for e in energies])
+    lab.store.value("fronts", {"method": OURS.name, "settings": None}, front.to_json)
+    worth = [accuracy_lost(lab, found) for found in (-1.0, 0.0, 0.5, 1.0, 2.0, 2.9, 3.0, 3.5, 4.0, 9.0)]
+    assert worth == pytest.approx([0, 0, 0.1, 0.2, 0.7, 0.7, 0.7, 1.85, 3.0, 3.0])  # 0.8 and 0.6 are made monotone
 
 
 def test_points_that_hardly_differ_in_energy_are_one(tmp_path):
