@@ -14,7 +14,8 @@ of a front, weights of a training) are made on 5,000 images that are held out of
 weights, however, were trained on all 50,000 images, so these are distorted (RandAugment, magnitude 7: the float network
 then scores about what it does on test images). Networks without published weights are trained here first, without the
 5,000 images, which then stay as they are. A validation loss is what a network's divergence from the float network is
-worth on these images (_selection_exchange.py). The 10,000 test images are read once per reported point, after the choice; rows "read off test accuracy" say so. A seed decides calibration, traced and sensitivity images, the distortion,
+worth on these images (_selection_exchange.py). The 10,000 test images are read once per reported point, after the
+choice; rows "read off test accuracy" say so. A seed decides calibration, traced and sensitivity images, the distortion,
 NSGA-II, AGN and the order of training; a row holds the mean, the seeds stand beside it.
 
 Parts: error-model (predicted / true std), no-retraining (all methods in one table), front (of ours), retraining, cost,
