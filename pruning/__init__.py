@@ -46,6 +46,8 @@ from pruning.selectors import LocalSelector as LocalSelector
 from pruning.selectors import Selector as Selector
 from pruning.selectors import selector as selector
 from pruning.selectors import selectors as selectors
+from pruning.sipp import Sparse as Sparse
+from pruning.sipp import sipp as sipp
 from pruning.trace import Trace as Trace
 from pruning.trace import trace as trace
 from pruning.tracking import find_groups as find_groups

@@ -8,29 +8,31 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pruning.trace import Inputs, Trace, replay
+from pruning.trace import Edit, Inputs, Trace, replay
 
 
-def activations(trace: Trace, inputs: Inputs, nodes: Container[str]) -> dict[str, Tensor]:
+def activations(trace: Trace, inputs: Inputs, nodes: Container[str], *, edit: Edit | None = None) -> dict[str, Tensor]:
     """Results of some operations, in evaluation mode and without a gradient.
 
     Args:
         trace: the network.
         inputs: network inputs, batch N.
         nodes: names of operations; `Grouping.sites` for every tensor where units end.
+        edit: changes results before they are kept and passed on, as in `replay`.
 
     Returns:
         Node name -> its result, in the network's dtype.
     """
     found: dict[str, Tensor] = {}
 
-    def edit(node: fx.Node, value: Any) -> Any:
+    def keep(node: fx.Node, value: Any) -> Any:
+        value = value if edit is None else edit(node, value)
         if node.name in nodes:
             found[node.name] = value
         return value
 
     with torch.no_grad():
-        replay(trace, inputs, edit=edit)
+        replay(trace, inputs, edit=keep)
     return found
 
 

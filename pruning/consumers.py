@@ -15,8 +15,8 @@ from pruning.rules import operation
 from pruning.rules.context import argument, operand, place
 
 UNREADABLE = {
-    *TRANSPOSED, "addmm", "baddbmm", "cumsum", "dot", "einsum", "gru", "linalg_vector_norm", "lstm", "mv", "rnn_relu",
-    "rnn_tanh", "scaled_dot_product_attention",
+    "addmm", "baddbmm", "cumsum", "dot", "einsum", "gru", "linalg_vector_norm", "lstm", "mv", "rnn_relu", "rnn_tanh",
+    "scaled_dot_product_attention",
 }  # fmt: skip
 """Operations that sum over channels and are refused, so that no reader is passed over in silence."""
 
@@ -28,7 +28,8 @@ class LinearMap:
 
     Attributes:
         weight: float64, shaped like the layer's, the factor included.
-        columns: the axis of `weight` that is summed over; its size is that of one group, for a convolution.
+        columns: the axis of `weight` that is summed over; its size is that of one group, for a convolution
+            that is not transposed.
         apply: (x, weight) -> result.
     """
 
@@ -60,18 +61,28 @@ def consumers(grouping: Grouping, site: fx.Node, axis: int) -> list[LinearMap]:
     parameters = grouping.trace.tensors()
     table = grouping.trace.values()
     nodes = {n: table[parameters[n.name]].detach() for n in grouping.trace.program.graph.nodes if n.name in parameters}
-    maps = []
+    return [_linear_part(layer, nodes) for layer in readers(grouping, site, axis)]
+
+
+def readers(grouping: Grouping, site: fx.Node, axis: int) -> list[fx.Node]:
+    """The layers that sum over an axis of a tensor where units end, which is their operand 0.
+
+    Raises:
+        ValueError: as for `consumers`.
+    """
+    parameters, found = grouping.trace.tensors(), []
     for user in site.users:
         kind = operation(user)
-        if kind in (*LAYERS, "bmm"):
+        if kind in (*LAYERS, *TRANSPOSED, "bmm"):
             right = operand(user, 1)
-            if user.args[0] is not site or right not in nodes or kind == "bmm":
+            is_stack = kind == "bmm" or (kind in PRODUCTS and right.meta["val"].ndim != 2)
+            if user.args[0] is not site or right.name not in parameters or is_stack:
                 raise ValueError(
-                    f"{place(user)} multiplies channels by something that is no parameter, so there is no linear map "
-                    f"to explain; leave the layers before it out with ignore=, or choose another criterion"
+                    f"{place(user)} multiplies channels by something that is no parameter matrix, so there is no "
+                    f"linear map to explain; leave the layers before it out with ignore=, or choose another criterion"
                 )
             if parameters[right.name] not in grouping.whole_groups and channel_axis(user) == axis:
-                maps.append(_linear_part(user, nodes))
+                found.append(user)
         elif kind in UNREADABLE:
             raise ValueError(
                 f"{place(user)} sums over channels in a way that has no linear map here; leave the layers before it "
@@ -79,7 +90,7 @@ def consumers(grouping: Grouping, site: fx.Node, axis: int) -> list[LinearMap]:
             )
         elif kind == "sum" and axis in _summed(user, site.meta["val"].ndim):
             raise ValueError(f"{place(user)} sums over channels without weights; leave them out with ignore=")
-    return maps
+    return found
 
 
 def _linear_part(layer: fx.Node, values: dict[fx.Node, Tensor]) -> LinearMap:
@@ -87,13 +98,23 @@ def _linear_part(layer: fx.Node, values: dict[fx.Node, Tensor]) -> LinearMap:
     result = following_norm(layer)
     if result is not None:
         norm = operand(result, 0) if operation(result) == "getitem" else result
-        factor = norm_factor(norm, values)
-        weight = weight * (factor if kind in PRODUCTS else factor.reshape(-1, *[1] * (weight.ndim - 1)))
+        weight = _scaled(layer, weight, norm_factor(norm, values))
     if kind in PRODUCTS:
         return LinearMap(weight, 0, target)
     rest = layer.args[3:]
     options = {name: value for name, value in layer.kwargs.items() if name != "bias"}
-    return LinearMap(weight, 1, lambda x, w: target(x, w, None, *rest, **options))
+    return LinearMap(weight, int(kind not in TRANSPOSED), lambda x, w: target(x, w, None, *rest, **options))
+
+
+def _scaled(layer: fx.Node, weight: Tensor, factor: Tensor) -> Tensor:
+    """The weight of a layer whose outputs are multiplied by a factor each: [outputs]."""
+    kind, window = operation(layer), [1] * (weight.ndim - 2)
+    if kind in PRODUCTS:
+        return weight * factor
+    if kind in TRANSPOSED:  # [inputs, outputs / groups, ...]
+        groups = int(argument(layer, 6, "groups", 1))
+        return (weight.unflatten(0, (groups, -1)) * factor.reshape(groups, 1, -1, *window)).flatten(0, 1)
+    return weight * factor.reshape(-1, 1, *window)
 
 
 def _function(node: fx.Node) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from pruning.groups import Grouping, Sites
-from pruning.trace import Inputs, Trace, replay
+from pruning.trace import Edit, Inputs, Trace, replay
 
 
 def gated(
@@ -39,6 +39,11 @@ def gated(
     Raises:
         ValueError: one factor per example was given, and a gated tensor does not have the batch on axis 0.
     """
+    return replay(grouping.trace, inputs, edit=gating(grouping, factors, sites), values=values)
+
+
+def gating(grouping: Grouping, factors: Tensor, sites: Sites | None = None) -> Edit:
+    """The edit of a replay that multiplies every unit by its factor; arguments and errors as of `gated`."""
     one = factors.new_ones(factors.shape[:-1] + (1,))
     extended = torch.cat([factors, one], dim=-1)
     masked = {**grouping.sites, **grouping.weights} if sites is None else sites
@@ -53,7 +58,7 @@ def gated(
             value = value * extended[..., units.to(extended.device)].reshape(shape)
         return value
 
-    return replay(grouping.trace, inputs, edit=edit, values=values)
+    return edit
 
 
 def require_batch_first(trace: Trace, node: fx.Node) -> None:

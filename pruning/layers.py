@@ -18,7 +18,8 @@ BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training")
 def channel_axis(layer: fx.Node) -> int:
     """The axis of a layer's output that holds its channels."""
     rank = layer.meta["val"].ndim
-    return rank - operand(layer, 1).meta["val"].ndim + 1 if operation(layer) in CONVOLUTIONS else rank - 1
+    convolves = operation(layer) in (*CONVOLUTIONS, *TRANSPOSED)
+    return rank - operand(layer, 1).meta["val"].ndim + 1 if convolves else rank - 1
 
 
 def output_axes(trace: Trace) -> dict[str, int]:

@@ -4,11 +4,14 @@ from pruning.criteria.base import Batches as Batches
 from pruning.criteria.base import Criterion as Criterion
 from pruning.criteria.base import Loss as Loss
 from pruning.criteria.base import SetCriterion as SetCriterion
+from pruning.criteria.causal import Causal as Causal
+from pruning.criteria.effective_filters import EffectiveFilters as EffectiveFilters
 from pruning.criteria.geometric_median import GeometricMedian as GeometricMedian
 from pruning.criteria.i_spasp import ISpasp as ISpasp
 from pruning.criteria.lamp import Lamp as Lamp
 from pruning.criteria.magnitude import Magnitude as Magnitude
 from pruning.criteria.nisp import Nisp as Nisp
+from pruning.criteria.pfp import Pfp as Pfp
 from pruning.criteria.random import Random as Random
 from pruning.criteria.registry import criteria as criteria
 from pruning.criteria.registry import criterion as criterion

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from pruning.criteria.base import Criterion
+from pruning.criteria.causal import Causal
+from pruning.criteria.effective_filters import EffectiveFilters
 from pruning.criteria.geometric_median import GeometricMedian
 from pruning.criteria.i_spasp import ISpasp
 from pruning.criteria.lamp import Lamp
 from pruning.criteria.magnitude import Magnitude
 from pruning.criteria.nisp import Nisp
+from pruning.criteria.pfp import Pfp
 from pruning.criteria.random import Random
 from pruning.criteria.singe import Singe
 from pruning.criteria.slimming import Slimming
@@ -53,11 +56,14 @@ def criterion(name: str, **options: Any) -> Criterion:
 
 
 for _kind in (
+    Causal,
+    EffectiveFilters,
     GeometricMedian,
     ISpasp,
     Lamp,
     Magnitude,
     Nisp,
+    Pfp,
     Random,
     Singe,
     Slimming,

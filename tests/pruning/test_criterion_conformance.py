@@ -44,7 +44,8 @@ class TestTaylorWeightJoint(CriterionSuite):
 
 def test_registry():
     assert {"magnitude", "taylor", "taylor-weight"} <= set(criteria()) and criteria() == sorted(criteria())
-    assert {"i-spasp", "nisp", "singe", "sosp-h", "sosp-i"} <= set(criteria())
+    names = {"causal", "effective-filters", "i-spasp", "nisp", "pfp", "singe", "sosp-h", "sosp-i"}
+    assert names <= set(criteria())
     assert criterion("magnitude", p=1).p == 1
     with pytest.raises(ValueError, match="expected one of .*magnitude, .*taylor, .*, got 'magic'"):
         criterion("magic")

@@ -61,7 +61,7 @@ def test_taylor_sums_over_the_weights_that_compute_the_unit(net, name, size, dim
     torch.testing.assert_close(found, (weight * weight.grad).detach().square().sum(dims))
 
 
-@pytest.mark.parametrize("name", ["sosp-h", "sosp-i", "singe", "i-spasp"])
+@pytest.mark.parametrize("name", ["sosp-h", "sosp-i", "singe"])
 def test_criteria_that_do_not_know_transposed_convolutions_say_so(name):
     model, x = transposed()
     options = {"path": "weights"} if name == "singe" else {}
@@ -70,7 +70,7 @@ def test_criteria_that_do_not_know_transposed_convolutions_say_so(name):
     def loss(output, _):
         return output.square().mean()
 
-    with pytest.raises(ValueError, match="ransposed|no linear map here|one tensor"):
+    with pytest.raises(ValueError, match="ransposed|one tensor"):
         criterion(name, **options).score(find_groups(trace(model, x)), data, loss)
 
 
