@@ -52,7 +52,7 @@ class Retraining:
 
     recipe: Recipe
     score: str = "divergence"
-    levels: tuple[float, ...] = (0.88, 0.905, 0.92, 0.935)
+    levels: tuple[float, ...] = (0.76, 0.82, 0.88, 0.905, 0.92, 0.935)
     uniform_level: float = 0.90
     gradient: Gradient = "line"
     images: int | None = None

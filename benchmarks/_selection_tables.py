@@ -91,14 +91,14 @@ def losses_beside(lab: Laboratory, method: Method) -> list[tuple[float, float]]:
 
 
 def crossing(points: Sequence[tuple[float, float]], bound: float) -> float:
-    """Where the loss passes a bound, linear between points; the nearest end where it does not.
+    """Where the loss passes a bound, linear between points; the last point where it does not, 0 where none is within.
 
     Args:
         points: (saved, loss).
         bound: of the loss.
     """
     saved, losses = zip(*sorted(points), strict=True)
-    return float(np.interp(bound, np.maximum.accumulate(losses), saved))
+    return float(np.interp(bound, np.maximum.accumulate(losses), saved, left=0.0))
 
 
 def front_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:

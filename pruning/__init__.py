@@ -11,6 +11,7 @@ from pruning.cost import count_parameters as count_parameters
 from pruning.cost import macs_cost as macs_cost
 from pruning.cost import parameter_budget as parameter_budget
 from pruning.cost import parameter_cost as parameter_cost
+from pruning.cost import parameter_shapes as parameter_shapes
 from pruning.criteria import Criterion as Criterion
 from pruning.criteria import GeometricMedian as GeometricMedian
 from pruning.criteria import Lamp as Lamp
@@ -35,6 +36,8 @@ from pruning.groups import Frozen as Frozen
 from pruning.groups import Group as Group
 from pruning.groups import Grouping as Grouping
 from pruning.groups import Member as Member
+from pruning.isomorphism import structure_classes as structure_classes
+from pruning.optimiser import cut_optimiser as cut_optimiser
 from pruning.plan import Axis as Axis
 from pruning.plan import Plan as Plan
 from pruning.probe import find_safe_groups as find_safe_groups
@@ -42,6 +45,7 @@ from pruning.prune import PruneResult as PruneResult
 from pruning.prune import prune as prune
 from pruning.selectors import Constraints as Constraints
 from pruning.selectors import GlobalSelector as GlobalSelector
+from pruning.selectors import IsomorphicSelector as IsomorphicSelector
 from pruning.selectors import LocalSelector as LocalSelector
 from pruning.selectors import Selector as Selector
 from pruning.selectors import selector as selector

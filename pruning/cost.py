@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ Cost = Callable[[Mapping[str, int]], float]
 class Budget:
     """A limit on a cost.
 
+    For several limits at once, take the largest share: with `macs` and `size` costs and `m` and `s` their limits,
+    `Budget(lambda kept: max(macs(kept) / m, size(kept) / s), 1.0, "of the tighter limit")`.
+
     Attributes:
         cost: units kept per group -> cost.
         limit: the largest cost allowed, in the cost's own unit.
@@ -34,6 +38,21 @@ class Budget:
     cost: Cost
     limit: float
     unit: str = "MACs"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.limit, int | float) or math.isnan(self.limit):
+            raise ValueError(f"budget, limit: expected a number of {self.unit}, got {self.limit!r}")
+
+    def __call__(self, kept: Mapping[str, int]) -> float:
+        """The cost.
+
+        Raises:
+            ValueError: it is not a finite number.
+        """
+        cost = float(self.cost(kept))
+        if not math.isfinite(cost):
+            raise ValueError(f"budget: the cost in {self.unit} is {cost} when groups keep {dict(kept)}")
+        return cost
 
 
 @dataclass(frozen=True)
@@ -96,27 +115,59 @@ def _axis_size(grouping: Grouping, owners: Tensor) -> AxisSize:
 def parameter_cost(grouping: Grouping) -> ProductCost:
     """Number of parameters (buffers and unused tensors excluded; a tied parameter counts once)."""
     model = grouping.trace.model
-    shrinking: dict[str, dict[int, list[tuple[str, int]]]] = {}
-    for group in grouping.groups:
-        for member in group.members:
-            per_axis = shrinking.setdefault(member.tensor, {}).setdefault(member.axis, [])
-            per_axis.append((group.name, len(member.indices[0])))
-    sizes = full_counts(grouping)
-    terms, constant = [], float(sum(p.numel() for p in model.parameters()))
+    constant, terms = float(sum(p.numel() for p in model.parameters())), []
     named = dict(model.named_parameters(remove_duplicate=False))
-    for name, axes in shrinking.items():
-        if name not in named:
-            continue
-        shape, factor, shortened = named[name].shape, 1.0, []
-        for axis, size in enumerate(shape):
-            if axis in axes:
-                fixed = size - sum(count * sizes[group] for group, count in axes[axis])
-                shortened.append(AxisSize(fixed, tuple(axes[axis])))
-            else:
-                factor *= size
-        terms.append((factor, tuple(shortened)))
+    for name, axes in _shrinking(grouping).items():
+        rest = math.prod(size for axis, size in enumerate(named[name].shape) if axis not in axes)
+        terms.append((float(rest), tuple(axes.values())))
         constant -= named[name].numel()
     return ProductCost(tuple(terms), constant)
+
+
+def parameter_shapes(grouping: Grouping) -> Callable[[Mapping[str, int]], dict[str, tuple[int, ...]]]:
+    """The way from units kept to the channels of layers, for costs that are tables or models of single layers.
+
+    Returns:
+        A function: units kept per group -> parameter name -> its shape after such a cut. For a convolution, say,
+        `shapes(kept)["conv.weight"][:2]` are its output channels and its input channels (of one of its groups).
+    """
+    whole = dict(grouping.trace.model.named_parameters(remove_duplicate=False))
+    axes = {id(whole[name]): found for name, found in _shrinking(grouping).items()}  # tied ones have several names
+
+    def shape(tensor: Tensor, kept: Mapping[str, int]) -> tuple[int, ...]:
+        shrinking = axes.get(id(tensor), {})
+        return tuple(shrinking[axis](kept) if axis in shrinking else size for axis, size in enumerate(tensor.shape))
+
+    def shapes(kept: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        return {name: shape(tensor, kept) for name, tensor in whole.items()}
+
+    return shapes
+
+
+def _shrinking(grouping: Grouping) -> dict[str, dict[int, AxisSize]]:
+    """Parameter -> axis -> its size, for every axis that shrinks with some group."""
+    sizes = full_counts(grouping)
+    named = dict(grouping.trace.model.named_parameters(remove_duplicate=False))
+    owners: dict[tuple[str, int], list[tuple[str, int]]] = {}
+    for group in grouping.groups:
+        for member in group.members:
+            if member.tensor in named:
+                owners.setdefault((member.tensor, member.axis), []).append((group.name, len(member.indices[0])))
+    found: dict[str, dict[int, AxisSize]] = {}
+    for (name, axis), per_unit in owners.items():
+        fixed = named[name].shape[axis] - sum(count * sizes[group] for group, count in per_unit)
+        found.setdefault(name, {})[axis] = AxisSize(fixed, tuple(per_unit))
+    return found
+
+
+def require_fraction(where: str, fraction: float) -> None:
+    """Refuse what is not a fraction to keep.
+
+    Raises:
+        ValueError: it is no number in (0, 1].
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+        raise ValueError(f"{where}: expected the fraction to keep, a number in (0, 1], got {fraction!r}")
 
 
 def parameter_budget(fraction: float) -> Callable[[Grouping], Budget]:
@@ -125,8 +176,7 @@ def parameter_budget(fraction: float) -> Callable[[Grouping], Budget]:
     Raises:
         ValueError: the fraction is not in (0, 1].
     """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"parameter_budget: expected the fraction to keep, in (0, 1], got {fraction}")
+    require_fraction("parameter_budget", fraction)
 
     def budget(grouping: Grouping) -> Budget:
         cost = parameter_cost(grouping)

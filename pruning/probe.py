@@ -14,9 +14,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from pruning.check import TOLERANCE, difference_after_cut, random_inputs
+from pruning.check import TOLERANCE, difference_after_cut, random_inputs, require_equal
 from pruning.groups import Group, Grouping
-from pruning.trace import Trace, preserved_rng
+from pruning.plan import Plan
+from pruning.trace import Trace, preserved_rng, tensors_of
 from pruning.tracking import find_groups
 
 
@@ -111,3 +112,36 @@ def _perturbed(grouping: Grouping) -> Grouping:
             norm.eval()
             norm.momentum = momentum
     return replace(grouping, trace=replace(grouping.trace, model=model))
+
+
+def require_equal_cut(grouping: Grouping, kept: Mapping[str, tuple[int, ...]], pruned: nn.Module) -> float:
+    """`require_equal` of a cut network as it is, and again with a healthier signal, so that it can fail.
+
+    A head of zeros gives equal outputs whatever is in front of it. What `_perturbed` changes is added to copies of both
+    networks.
+
+    Args:
+        grouping: the network before the cut.
+        kept: units kept per group.
+        pruned: the network after the cut; untouched.
+
+    Returns:
+        The difference of the network as it is.
+
+    Raises:
+        RuntimeError: the cut network is not the masked one and must not be used.
+    """
+    found = require_equal(grouping, kept, pruned)
+    healthy = _perturbed(grouping)
+    before, after = tensors_of(grouping.trace.model), tensors_of(healthy.trace.model)
+    change, twin = copy.deepcopy(healthy.trace.model).double(), copy.deepcopy(pruned).double()
+    with torch.no_grad():
+        for name, tensor in tensors_of(change).items():
+            if tensor.is_floating_point():
+                tensor.copy_(after[name].double() - before[name].double())
+        changes = tensors_of(Plan.from_kept(grouping, kept).apply(change))
+        for name, tensor in [*twin.named_parameters(), *twin.named_buffers()]:
+            if tensor.is_floating_point():
+                tensor.add_(changes[name])
+    require_equal(healthy, kept, twin)
+    return found

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruning.check import require_equal
-from pruning.cost import Budget, count_macs, count_parameters, full_counts, macs_cost
-from pruning.criteria.base import Batches, Criterion, Loss
+from pruning.cost import Budget, count_macs, count_parameters, full_counts, macs_cost, require_fraction
+from pruning.criteria.base import Batches, Criterion, Loss, checked_scores
 from pruning.criteria.registry import criterion as criterion_by_name
 from pruning.groups import Frozen, Grouping
+from pruning.isomorphism import structure_classes
 from pruning.plan import Plan
-from pruning.probe import find_safe_groups
-from pruning.selectors.base import Constraints, Kept, Selector
+from pruning.preconditions import require_data_where_it_belongs, require_sound_network
+from pruning.probe import find_safe_groups, require_equal_cut
+from pruning.selectors.base import Constraints, Kept, Selector, require_reachable
 from pruning.selectors.registry import selector as selector_by_name
 from pruning.trace import Inputs, as_inputs, trace
 
@@ -56,7 +57,7 @@ def prune(  # noqa: PLR0913  one argument per question the user may answer, all 
     loader: Batches | None = None,
     loss: Loss = nn.functional.cross_entropy,
     selector: str | Selector = "global",
-    round_to: int = 1,
+    round_to: int | Mapping[str, int] = 1,
     min_keep: int = 1,
     ignore: Iterable[str] = (),
     inplace: bool = False,
@@ -70,10 +71,11 @@ def prune(  # noqa: PLR0913  one argument per question the user may answer, all 
         budget: another cost and its limit instead of MACs: `parameter_budget(0.3)`, or any function of the
             grouping that returns a `Budget` (latency, energy).
         criterion: what makes a channel important: a name (see `criteria()`) or an instance.
-        loader: batches of (inputs, targets), for criteria that need data and for them only.
+        loader: batches of (inputs, targets), for criteria that need data and for them only; these do not run
+            networks in half precision.
         loss: (output, targets) -> mean loss of the batch.
-        selector: "global", "local" or an instance.
-        round_to: channels kept per group are a multiple of this (or all).
+        selector: a name (see `selectors()`) or an instance.
+        round_to: units kept per group are a multiple of this (or all); one number, or group-name pattern -> number.
         min_keep: fewest channels kept per group.
         ignore: layer-name patterns whose output channels are all kept.
         inplace: cut `model` itself, after the checks on a copy passed.
@@ -86,7 +88,9 @@ def prune(  # noqa: PLR0913  one argument per question the user may answer, all 
     judge = criterion_by_name(criterion) if isinstance(criterion, str) else criterion
     chooser = selector_by_name(selector) if isinstance(selector, str) else selector
     constraints = Constraints(round_to, min_keep)
-    _check_arguments(macs, judge, loader)
+    _check_arguments(macs, judge, chooser, ignore)
+    require_data_where_it_belongs(judge, loader)
+    require_sound_network(model, judge)
     inputs = as_inputs(example_input)
     grouping = find_safe_groups(trace(model, inputs), ignore=ignore)
     if not grouping.groups:
@@ -96,16 +100,19 @@ def prune(  # noqa: PLR0913  one argument per question the user may answer, all 
         )
     macs_before = count_macs(model, inputs)
     cost = macs_cost(grouping, macs_before)
-    scores = judge.score(grouping, loader, loss)
+    sizes = full_counts(grouping)
     limits = budget(grouping) if budget else Budget(cost, macs * macs_before)
-    kept = chooser.select(scores, limits, constraints, comparable=judge.comparable)
+    require_reachable(sizes, limits, constraints)
+    scores = judge.score(grouping, loader, loss)
+    checked_scores(judge, grouping, scores)
+    classes = structure_classes(grouping)
+    kept = chooser.select(scores, limits, constraints, comparable=judge.comparable, classes=classes)
     plan, pruned, difference = _cut(grouping, kept, model)
     macs_after = count_macs(pruned, inputs)
     predicted = cost({name: len(units) for name, units in kept.items()})
     if abs(macs_after - predicted) > 1e-6 * macs_before:
         raise RuntimeError(f"predicted {predicted:.6g} MACs, counted {macs_after:.6g} on the cut network")
     params_before = count_parameters(model)
-    sizes = full_counts(grouping)
     return PruneResult(
         model=plan.apply(model) if inplace else pruned,
         plan=plan,
@@ -119,13 +126,13 @@ def prune(  # noqa: PLR0913  one argument per question the user may answer, all 
     )
 
 
-def _check_arguments(macs: float, criterion: Criterion, loader: Batches | None) -> None:
-    if not 0 < macs <= 1:
-        raise ValueError(f"macs: expected the fraction to keep, in (0, 1], got {macs}")
-    if criterion.needs_data and loader is None:
-        raise ValueError(f"criterion {criterion.name!r} needs data: pass loader=, an iterable of (inputs, targets)")
-    if not criterion.needs_data and loader is not None:
-        raise ValueError(f"criterion {criterion.name!r} uses no data: leave out loader=, or choose another criterion")
+def _check_arguments(macs: float, criterion: Criterion, selector: Selector, ignore: Iterable[str]) -> None:
+    require_fraction("macs", macs)
+    for argument, value, kind in (("criterion", criterion, Criterion), ("selector", selector, Selector)):
+        if not isinstance(value, kind):
+            raise ValueError(f"{argument}: expected a name or an instance of {kind.__name__}, got {value!r}")
+    if isinstance(ignore, str):
+        raise ValueError(f"ignore: expected a list of patterns, got the text {ignore!r}; write [{ignore!r}]")
 
 
 def _cut(grouping: Grouping, kept: Kept, model: nn.Module) -> tuple[Plan, nn.Module, float]:
@@ -133,4 +140,4 @@ def _cut(grouping: Grouping, kept: Kept, model: nn.Module) -> tuple[Plan, nn.Mod
     plan = Plan.from_kept(grouping, kept)
     with torch.no_grad():
         pruned = plan.apply(copy.deepcopy(model))
-    return plan, pruned, require_equal(grouping, kept, pruned)
+    return plan, pruned, require_equal_cut(grouping, kept, pruned)

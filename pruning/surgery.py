@@ -28,13 +28,9 @@ def cut(model: nn.Module, axes: Cuts, groups: Mapping[str, int]) -> None:
     for (name, axis), (_, kept) in axes.items():
         tensor = tensors[name]
         index = torch.tensor(kept, device=tensor.device)
-        if tensor.grad is not None:
-            gradient = tensor.grad.index_select(axis, index)
-            tensor.grad = None
-            tensor.data = tensor.data.index_select(axis, index)
-            tensor.grad = gradient
-        else:
-            tensor.data = tensor.data.index_select(axis, index)
+        gradient = None if tensor.grad is None else _selected(tensor.grad, axis, index)
+        _replace(tensor, _selected(tensor.data, axis, index))
+        tensor.grad = gradient
     for name, count in groups.items():
         layer = model.get_submodule(name)
         if isinstance(layer, nn.GroupNorm):
@@ -42,8 +38,32 @@ def cut(model: nn.Module, axes: Cuts, groups: Mapping[str, int]) -> None:
         else:
             assert isinstance(layer, CONVOLUTIONS)
             layer.groups = count
-    for name in {tensor.rpartition(".")[0] for tensor, _ in axes}:
+    layers = {tensor.rpartition(".")[0].partition(".parametrizations.")[0] for tensor, _ in axes}
+    for name in layers:
         _resize(model.get_submodule(name))
+
+
+def _selected(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
+    """Some positions of an axis, in the memory format the tensor has."""
+    selected = tensor.index_select(axis, index)
+    for rank, memory in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if tensor.ndim == rank and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=memory):
+            return selected.contiguous(memory_format=memory)
+    return selected
+
+
+def _replace(tensor: Tensor, value: Tensor) -> None:
+    """Give a tensor a value of another shape; it stays the same object.
+
+    While a graph that used a parameter is alive (a loss still bound to a name), autograd remembers the shape of its
+    gradient and would refuse that of the next graph. It forgets it when the dtype changes, so that is changed on the
+    way.
+    """
+    other = torch.float32 if tensor.dtype != torch.float32 else torch.float64
+    tensor.grad = None
+    if tensor.requires_grad:
+        tensor.data = torch.empty(0, dtype=other, device=tensor.device)
+    tensor.data = value
 
 
 def _validate(model: nn.Module, tensors: Mapping[str, Tensor], axes: Cuts, groups: Mapping[str, int]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import ClassVar, final
 
 from torch import Tensor
 
 from pruning.cost import Budget
-from pruning.selectors.base import Constraints, Kept, Selector, best_units, require_finite, search
+from pruning.selectors.base import Classes, Constraints, Kept, Selector, best_units, require_finite
+from pruning.selectors.shares import equal_shares
 
 
 @final
@@ -20,15 +19,14 @@ class LocalSelector(Selector):
     name: ClassVar[str] = "local"
 
     def select(
-        self, scores: Mapping[str, Tensor], budget: Budget, constraints: Constraints, *, comparable: bool
+        self,
+        scores: Mapping[str, Tensor],
+        budget: Budget,
+        constraints: Constraints,
+        *,
+        comparable: bool,
+        classes: Classes | None = None,
     ) -> Kept:
         """See `Selector.select`."""
         require_finite(scores)
-        sizes = {name: len(score) for name, score in scores.items()}
-        fractions = sorted({Fraction(k, n) for n in set(sizes.values()) for k in range(n + 1)}, reverse=True)
-
-        def counts_at(level: int) -> dict[str, int]:
-            share = fractions[level]
-            return {name: constraints.allowed(math.ceil(share * size), size) for name, size in sizes.items()}
-
-        return best_units(scores, search(counts_at, len(fractions) - 1, budget))
+        return best_units(scores, equal_shares(scores, {name: name for name in scores}, budget, constraints))

@@ -6,9 +6,12 @@ from typing import Any
 
 from pruning.selectors.base import Selector
 from pruning.selectors.everywhere import GlobalSelector
+from pruning.selectors.isomorphic import IsomorphicSelector
 from pruning.selectors.local import LocalSelector
 
-_SELECTORS: dict[str, type[Selector]] = {kind.name: kind for kind in (GlobalSelector, LocalSelector)}
+_SELECTORS: dict[str, type[Selector]] = {
+    kind.name: kind for kind in (GlobalSelector, IsomorphicSelector, LocalSelector)
+}
 
 
 def selectors() -> list[str]:

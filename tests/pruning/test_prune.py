@@ -79,7 +79,7 @@ def test_a_budget_out_of_reach_names_the_closest(build, image):
         prune(build("resnet"), image, criterion="magnitude", macs=0.001)
 
 
-@pytest.mark.parametrize("macs", [0.0, -1.0, 1.5, float("nan")])
+@pytest.mark.parametrize("macs", [0, 0.0, -1.0, 1.5, float("nan"), "0.5", None, True])
 def test_fractions_out_of_range(build, image, macs):
     with pytest.raises(ValueError, match="macs: expected the fraction"):
         prune(build("conv"), image, criterion="magnitude", macs=macs)
@@ -92,8 +92,71 @@ def test_data_where_it_belongs(build, image):
         prune(build("conv"), image, criterion="magnitude", loader=batches())
     with pytest.raises(ValueError, match=r"batch 1: expected inputs of shape .*\[\[3, 8, 8\]\].*\[\[3, 32, 32\]\]"):
         prune(build("conv"), image, loader=batches(32))
-    with pytest.raises(ValueError, match="loader is empty"):
-        prune(build("conv"), image, loader=[])
+    for nothing in ([], iter(())):
+        with pytest.raises(ValueError, match="loader is empty"):
+            prune(build("conv"), image, loader=nothing)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x.index_fill(0, torch.tensor(1), float("nan")), y), "batch 2: the inputs hold NaN"),
+        (lambda x, y: (x.double(), y), r"batch 2: expected inputs of torch.float32, .*got torch.float64; convert"),
+        (lambda x, y: (x, y + 3), r"loss: failed on outputs float32 \[5, 5\] and targets int64 \[5\] from 3 to 7: .*"),
+        (lambda x, y: (x, y[:3]), r"loss: failed on outputs .* targets int64 \[3\] from 0 to 2"),
+        (lambda x, y: (x, [0, 1]), "loss: failed on .* targets of type list"),
+        (lambda x, y: (x, torch.full((5, 5), float("nan"))), "loss: expected a finite scalar.*got nan"),
+    ],
+)
+def test_batches_that_cannot_be_used(build, image, change, message):
+    first, second = batches()
+    with pytest.raises(ValueError, match=message):
+        prune(build("conv"), image, loader=[first, change(*second)])
+
+
+def test_arguments_of_the_wrong_kind(build, image):
+    for options, message in (
+        ({"criterion": pruning.Magnitude}, "criterion: expected a name or an instance of Criterion"),
+        ({"criterion": "magnitude", "selector": 3}, "selector: expected a name or an instance of Selector, got 3"),
+        ({"criterion": "magnitude", "ignore": "features.*"}, r"ignore: expected a list .* write \['features.\*'\]"),
+        ({"criterion": "magnitude", "round_to": 2.5}, "round_to: expected an integer"),
+        ({"criterion": "magnitude", "round_to": {"layer9": 4}}, "'layer9' matches no group; groups: features.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            prune(build("conv"), image, **options)
+
+
+class Wrong(pruning.Criterion):
+    """Scores as a buggy criterion may give them."""
+
+    name, needs_data, comparable = "wrong", False, True
+
+    def __init__(self, change):
+        self.change = change
+
+    def score(self, grouping, batches, loss):
+        scores = {g.name: torch.arange(g.size).double() for g in grouping.groups}
+        self.change(scores)
+        return scores
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: s["features.4"].__setitem__(2, float("nan")),
+            r"'wrong', group 'features.4': .* got nan for unit 2 \(1",
+        ),
+        (lambda s: s.update({"features.4": s["features.4"][:, None]}), r"expected a tensor of 12 scores.*\[12, 1\]"),
+        (lambda s: s.update({"features.4": s["features.4"][1:]}), r"expected a tensor of 12 scores.*\[11\]"),
+        (lambda s: s.update({"features.4": s["features.4"].tolist()}), r"expected a tensor of 12 scores, got list"),
+        (lambda s: s.pop("features.4"), r"missing \['features.4'\], unknown \[\]"),
+        (lambda s: s.update({"head": s["features.4"]}), r"missing \[\], unknown \['head'\]"),
+    ],
+)
+def test_scores_that_make_no_sense(build, image, change, message):
+    with pytest.raises(ValueError, match=message):
+        prune(build("conv"), image, criterion=Wrong(change))
 
 
 def test_everything_ignored(build, image):
@@ -104,7 +167,7 @@ def test_everything_ignored(build, image):
 def test_nan_weights_are_refused(build, image):
     model = build("conv")
     model.features[0].weight.data[2] = float("nan")
-    with pytest.raises(ValueError, match=r"nan|NaN"):
+    with pytest.raises(ValueError, match="ConvNet, tensor 'features.0.weight': holds NaN"):
         prune(model, image, criterion="magnitude")
 
 
@@ -130,10 +193,19 @@ def test_in_place_equals_the_copy(build, image):
         assert torch.equal(one, two)
 
 
-def test_half_precision(build, image):
-    model = build("conv").to(torch.bfloat16)
-    result = prune(model, image.to(torch.bfloat16), criterion="magnitude")
-    assert result.model.classifier[0].weight.dtype == torch.bfloat16
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(build, image, dtype):
+    """Weights are scored in fp64, so the choice is that of their fp32 copy; what runs the network is refused."""
+    model = build("conv").to(dtype)
+    result = prune(model, image.to(dtype), criterion="magnitude")
+    assert result.model.classifier[0].weight.dtype == dtype
+    assert result.max_difference < 1e-9
+    wide = copy.deepcopy(model).float()
+    assert prune(wide, image, criterion="magnitude").plan == result.plan
+    with pytest.raises(ValueError, match=r"'taylor' runs the network, .*half precision.*result.plan.apply\(model\)"):
+        prune(model, image.to(dtype), loader=[(x.to(dtype), y) for x, y in batches()])
+    shape = prune(wide, image, loader=batches()).plan.apply(model).classifier[0].weight
+    assert shape.dtype == dtype and shape.shape[1] < 48
 
 
 def test_the_pruned_network_trains(build, image):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 import torch
@@ -341,12 +342,18 @@ def built(case):
     return randomise(Net(case.function, **layers)), torch.randn(2, *case.shape)
 
 
+@cache
+def grouped(name):
+    """The groups of a case; exported once, for all tests of that case."""
+    return find_safe_groups(trace(*built(CASES[name])))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_family(name):
     """Groups as expected, random cuts equal their masks, and MACs are predicted right."""
     case = CASES[name]
     model, example = built(case)
-    grouping = find_safe_groups(trace(model, example))
+    grouping = grouped(name)
     assert {group.name: group.size for group in grouping.groups} == case.groups
     cost = macs_cost(grouping, count_macs(model, example))
     for seed in range(2):
@@ -376,7 +383,7 @@ def test_family(name):
 )
 def test_second_unit_owns(name, group, slot, indices):
     """Golden positions, by hand."""
-    grouping = find_safe_groups(trace(*built(CASES[name])))
+    grouping = grouped(name)
     members = {(m.tensor, m.axis): m.indices for g in grouping.groups if g.name == group for m in g.members}
     assert members[slot][1] == indices
 
@@ -393,7 +400,6 @@ def test_second_unit_owns(name, group, slot, indices):
 )
 def test_layer_sizes_follow_the_cut(name, layer, shown):
     """The attributes that layers compute with, and print."""
-    model, example = built(CASES[name])
-    grouping = find_safe_groups(trace(model, example))
+    grouping = grouped(name)
     kept = {group.name: tuple(range(group.size // 2)) for group in grouping.groups}
-    assert shown in repr(getattr(Plan.from_kept(grouping, kept).apply(model), layer))
+    assert shown in repr(getattr(Plan.from_kept(grouping, kept).apply(built(CASES[name])[0]), layer))

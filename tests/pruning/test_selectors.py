@@ -62,7 +62,7 @@ def test_budget_minimum_and_multiples(scores, chooser, round_to, min_keep, limit
 
     tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in scores.items()}
     constraints = Constraints(round_to, min_keep)
-    least = {name: constraints.allowed(0, len(score)) for name, score in tensors.items()}
+    least = {name: constraints.allowed(name, 0, len(score)) for name, score in tensors.items()}
     if cost(least) > limit:
         with pytest.raises(ValueError, match=f"closest is {cost(least):.6g}"):
             chooser.select(tensors, Budget(cost, limit), constraints, comparable=True)
@@ -98,11 +98,12 @@ def test_nothing_to_prune(chooser):
 
 
 def test_options_and_registry():
-    assert selectors() == ["global", "local"]
+    assert selectors() == ["global", "isomorphic", "local"]
     assert isinstance(selector("global", normalise="l2"), GlobalSelector)
     for make in (
         lambda: selector("best"),
         lambda: GlobalSelector("sum"),
+        lambda: selector("isomorphic", normalise="sum"),
         lambda: Constraints(round_to=0),
         lambda: Constraints(min_keep=0),
         lambda: Constraints(round_to=2.0),

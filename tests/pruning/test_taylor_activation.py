@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from pruning import GlobalSelector, TaylorActivation, TaylorGate, criterion, find_groups, gate_uses, trace
+from pruning import TaylorActivation, TaylorGate, criterion, find_groups, gate_uses, trace
 from pruning.criteria.taylor import gate_gradient
 from pruning.criteria.taylor_activation import activation_products
+from pruning.selectors.scale import divided
 from pruning.testing import CriterionSuite, randomise
 
 
@@ -81,7 +82,7 @@ def test_rescaling_removes_the_scale_of_a_layer(build, batch):
     tenfold = TaylorActivation().score(grouping, [batch], lambda o, t: 10 * F.cross_entropy(o, t))
     for name, score in scaled.items():
         torch.testing.assert_close(score, raw[name] / raw[name].square().sum().sqrt())
-        torch.testing.assert_close(score, GlobalSelector("l2")._scaled(raw[name], False))
+        torch.testing.assert_close(score, divided(raw[name], "l2"))
         torch.testing.assert_close(score, tenfold[name])
 
 
