@@ -14,6 +14,7 @@ import typer
 from picojoule.circuits.commands import app as circuits
 from picojoule.commands.compile import compile
 from picojoule.commands.energy import energy
+from picojoule.commands.prune import prune
 from picojoule.commands.retrain import retrain
 from picojoule.commands.run import demo, run, validate
 from picojoule.commands.select import select
@@ -27,6 +28,7 @@ COMMANDS: dict[Callable[..., Any], str] = {
     demo: "demo --out runs/demo",
     run: "run examples/resnet20_cifar10.toml --set select.max_loss=1.0",
     validate: "validate examples/resnet20_cifar10.toml",
+    prune: "prune resnet20 --weights published --data cifar10 --criterion sosp-h --macs 0.5 --epochs 2 --out pruned",
     energy: "energy resnet20 --assignment a.json",
     trace: "trace resnet20 --weights published --data cifar10 --out traces.safetensors",
     tolerance: "tolerance resnet20 --weights published --data cifar10 --method agn --out tolerance.json",

@@ -1,6 +1,6 @@
-"""Tables of `picojoule prune`: what can be pruned and what cannot."""
+"""Tables of `picojoule prune`: what can be pruned and what cannot; what was kept, and what it cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -34,6 +34,32 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
             frozen.add_row(reason, str(channels), _some([f"{entry.tensor} axis {entry.axis}" for entry in entries]))
         console.print(frozen)
     console.print(f"\nwith one channel left in every group: {100 * explanation.least:.2f} % of the MACs")
+
+
+def print_pruned(values: Mapping[str, Any], console: Console) -> None:
+    """Sizes before and after, and the accuracy after every step."""
+    sizes = Table(header_style="bold", box=None, pad_edge=False)
+    for column in ("", "before", "after", "kept"):
+        sizes.add_column(column, justify="right" if column else "left")
+    for name, key in (("MACs per image", "macs"), ("parameters", "params")):
+        before, after = values[f"{key}_before"], values[f"{key}_after"]
+        sizes.add_row(name, f"{before:,.0f}", f"{after:,.0f}", f"{100 * after / before:.1f} %")
+    groups = values["kept"].values()
+    channels = [sum(counts) for counts in zip(*groups, strict=True)]
+    sizes.add_row("channels", str(channels[1]), str(channels[0]), f"{100 * channels[0] / channels[1]:.1f} %")
+    console.print(sizes)
+    steps = Table(header_style="bold", box=None, pad_edge=False)
+    for column in ("", "MACs kept", f"top-1 on {values['validation_images']} validation images"):
+        steps.add_column(column, justify="right" if column else "left")
+    for step in values["steps"]:
+        steps.add_row(step["what"], f"{100 * step['macs']:.1f} %", f"{100 * step['accuracy_validation']:.2f} %")
+    console.print(steps)
+    if "test_images" in values:
+        before, after = (100 * values[f"test_accuracy_{when}"] for when in ("before", "after"))
+        console.print(f"top-1 on {values['test_images']} test images: {before:.2f} % before, {after:.2f} % after")
+    console.print(f"masked and cut network differ by {values['max_difference']:.1e} at most (relative, fp64)")
+    for what in ("plan", "weights", "picture"):
+        console.print(f"{what}: {values[what]}", soft_wrap=True)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Structured pruning: groups, criteria, selectors, plans, and the checks of what pruning may break."""
 
+from pruning.batch_norm import reestimate_batch_norm as reestimate_batch_norm
 from pruning.check import TOLERANCE as TOLERANCE
 from pruning.check import difference as difference
 from pruning.check import difference_after_cut as difference_after_cut
@@ -41,8 +42,20 @@ from pruning.optimiser import cut_optimiser as cut_optimiser
 from pruning.plan import Axis as Axis
 from pruning.plan import Plan as Plan
 from pruning.probe import find_safe_groups as find_safe_groups
-from pruning.prune import PruneResult as PruneResult
 from pruning.prune import prune as prune
+from pruning.pruner import Pruner as Pruner
+from pruning.request import Request as Request
+from pruning.result import PruneResult as PruneResult
+from pruning.schedules import Entwined as Entwined
+from pruning.schedules import Iterative as Iterative
+from pruning.schedules import OneShot as OneShot
+from pruning.schedules import Phase as Phase
+from pruning.schedules import Schedule as Schedule
+from pruning.schedules import SoftToHard as SoftToHard
+from pruning.schedules import Step as Step
+from pruning.schedules import Tune as Tune
+from pruning.schedules import schedule as schedule
+from pruning.schedules import schedules as schedules
 from pruning.selectors import Constraints as Constraints
 from pruning.selectors import GlobalSelector as GlobalSelector
 from pruning.selectors import IsomorphicSelector as IsomorphicSelector

@@ -36,6 +36,10 @@ class Axis:
         if self.kept[0] < 0 or self.kept[-1] >= self.size:
             raise ValueError(f"{where}: kept indices {self.kept[0]}..{self.kept[-1]} outside 0..{self.size - 1}")
 
+    def positions(self, kept: tuple[int, ...]) -> tuple[int, ...]:
+        """Original positions of some of those that are left."""
+        return tuple(self.kept[position] for position in kept)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -94,6 +98,26 @@ class Plan:
         """
         cut(model, {(a.tensor, a.axis): (a.size, a.kept) for a in self.axes}, dict(self.groups))
         return model
+
+    def then(self, other: Plan) -> Plan:
+        """One plan for two cuts: this one, and another made for the network it leaves.
+
+        `first.then(second).apply(model)` is `second.apply(first.apply(model))`; kept positions are the original's.
+
+        Raises:
+            ValueError: the other plan is for a network of other sizes (the first misfit is named).
+        """
+        axes = {(a.tensor, a.axis): a for a in self.axes}
+        for entry in other.axes:
+            before = axes.get((entry.tensor, entry.axis))
+            if before is not None and entry.size != len(before.kept):
+                raise ValueError(
+                    f"plan, {entry.tensor!r} axis {entry.axis}: the first plan keeps {len(before.kept)} positions, the "
+                    f"second one was made for {entry.size}; give the plan of the network that the first one leaves"
+                )
+            size, kept = (entry.size, entry.kept) if before is None else (before.size, before.positions(entry.kept))
+            axes[entry.tensor, entry.axis] = Axis(entry.tensor, entry.axis, size, kept)
+        return Plan(tuple(axes.values()), tuple({**dict(self.groups), **dict(other.groups)}.items()))
 
     def to_json(self) -> str:
         """The plan as JSON text."""

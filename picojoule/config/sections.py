@@ -123,26 +123,44 @@ class PruneConfig(Section):
 
     Attributes:
         macs: share of multiply-accumulates to keep, in (0, 1].
+        parameters: share of the parameters to keep instead.
         criterion: name of the importance score.
         images: training images the criterion may see.
-        selector: "global" compares channels of all layers, "local" takes the same share of each.
+        selector: "global" compares channels of all layers, "local" takes the same share of each, ...
         round_to: kept channels are a multiple of it.
         min_keep: fewest channels kept per group.
         keep: layer-name patterns that are left alone.
-        fine_tune_epochs, learning_rate, momentum, weight_decay: fine-tuning afterwards.
+        schedule: "one-shot" cuts once, "iterative" in `steps`, "entwined" layer by layer, "soft-to-hard" zeroes
+            channels for a while before it cuts them.
+        steps: cuts of "iterative".
+        step_epochs: of training after each cut but the last; of "soft-to-hard", before the cut.
+        fine_tune_epochs: of training after the last cut.
+        learning_rate, momentum, weight_decay: of every training: SGD, each time with a cosine of its own.
+        distillation: weight of the unpruned network's outputs in it.
     """
 
-    macs: Share
+    macs: Share | None = None
+    parameters: Share | None = None
     criterion: str = "taylor"
     images: Count = 512
-    selector: Literal["global", "local"] = "global"
+    selector: str = "global"
     round_to: Count = 1
     min_keep: Count = 1
     keep: tuple[str, ...] = ()
+    schedule: Literal["one-shot", "iterative", "entwined", "soft-to-hard"] = "one-shot"
+    steps: Count = 5
+    step_epochs: CountOrZero = 1
     fine_tune_epochs: CountOrZero = 10
     learning_rate: Positive = 0.02
     momentum: Momentum = 0.9
     weight_decay: NonNegative = 5e-4
+    distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if (self.macs is None) == (self.parameters is None):
+            raise ValueError("give one budget: macs = 0.5 keeps half of the multiply-accumulates; or parameters = 0.5")
+        return self
 
 
 class QuantiseConfig(Section):

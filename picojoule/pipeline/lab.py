@@ -34,6 +34,21 @@ Action = Callable[[StageContext], Mapping[str, Json] | None]
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of several trainings of a stage.
+
+    Attributes:
+        name: of its checkpoint folder.
+        first_epoch: of the loader's order of images.
+        after_epoch: called with the epochs done, before they are saved.
+    """
+
+    name: str = "."
+    first_epoch: int = 0
+    after_epoch: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True)
 class Lab:
     """One run's surroundings.
 
@@ -110,14 +125,16 @@ class Lab:
         """Trains a module in place, going on from the stage's checkpoint; returns the loss of every epoch."""
         return self.finish(context, Trainer(module, recipe, teacher), self.training()).losses
 
-    def finish(self, context: StageContext, trainer: Trainer, loader: Loader) -> Trainer:
+    def finish(self, context: StageContext, trainer: Trainer, loader: Loader, part: Part | None = None) -> Trainer:
         """Runs a training to its end, from the stage's checkpoint on.
 
         It is saved after every epoch, and within long epochs every `CHECKPOINT_SECONDS`.
         """
-        state, epochs = TrainingState(context.checkpoints, {"trainer": trainer}), trainer.recipe.epochs
+        part = part or Part()
+        state = TrainingState(context.checkpoints / part.name, {"trainer": trainer})
+        epochs = trainer.recipe.epochs
         state.load()
-        loader.set_epoch(trainer.epoch)
+        loader.set_epoch(part.first_epoch + trainer.epoch)
         saved = time.monotonic()
 
         def save() -> None:
@@ -133,6 +150,8 @@ class Lab:
                     save()
 
             for loss in trainer.run(loader, report):
+                if part.after_epoch is not None:
+                    part.after_epoch(trainer.epoch)
                 save()
                 scores: dict[str, Json] = {"score": trainer.best.scores[-1][1]} if trainer.best else {}
                 context.log("epoch", epoch=trainer.epoch, loss=loss, **scores)

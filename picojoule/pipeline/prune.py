@@ -1,21 +1,24 @@
-"""Stage "prune": fewer channels, then fine-tuning with the unpruned network as the teacher."""
+"""Stage "prune": fewer channels, as a schedule says, and training with the unpruned network as the teacher."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import torch
+from torch import nn
 
 import pruning
-from approx import Recipe
+from approx import Recipe, Trainer, accuracy
+from picojoule.config import PruneConfig
 from picojoule.data import Loader
 from picojoule.files import Json
-from picojoule.pipeline.lab import Lab
+from picojoule.pipeline.lab import Lab, Part
 from picojoule.pipeline.networks import WEIGHTS, load_network, save_network
 from picojoule.stages import StageContext, StageResult
+from picojoule.training_state import TrainingState
+from pruning import Phase
 
-DISTILLATION = 0.5
 PLAN = "plan.json"
 
 
@@ -27,13 +30,69 @@ def prune(lab: Lab, prepared: StageResult) -> StageResult:
 
     def action(context: StageContext) -> Mapping[str, Json]:
         torch.manual_seed(lab.config.seed)
-        original = load_network(lab, prepared)
+        work = _Work(lab, context, config, load_network(lab, prepared))
+        result = work.run()
+        result.plan.save(context.outputs / PLAN)
+        step = {"plan": json.loads(result.plan.to_json()), **config.model_dump(mode="json")}
+        save_network(context, result.model, ("prune", step), prepared.path(WEIGHTS))
+        return {
+            **_summary(result),
+            "criterion": config.criterion,
+            "schedule": config.schedule,
+            "losses": work.losses,
+            "steps": work.steps,
+        }
+
+    return lab.stage("prune", action, {"prune": config.model_dump(mode="json")}, {"prepare": prepared}, ())
+
+
+def schedule_of(config: PruneConfig) -> pruning.Schedule:
+    """The schedule of a [prune] section."""
+    own = {"one-shot": {}, "iterative": {"steps": config.steps}}.get(config.schedule, {})
+    between = {} if config.schedule == "one-shot" else {"epochs": config.step_epochs}
+    return pruning.schedule(config.schedule, **own, **between, final_epochs=config.fine_tune_epochs)
+
+
+@dataclass
+class _Work:
+    """A pruning that goes on where it was killed.
+
+    Attributes:
+        original: teaches.
+        losses: of all epochs.
+        steps: accuracy on validation images before, after every cut and after every training.
+    """
+
+    lab: Lab
+    context: StageContext
+    config: PruneConfig
+    original: nn.Module
+    losses: list[Json] = field(default_factory=list)
+    steps: list[Json] = field(default_factory=list)
+
+    def run(self) -> pruning.PruneResult:
+        pruner = self._pruner()
+        state = TrainingState(self.context.checkpoints, {"pruner": pruner})
+        state.load()
+        self.losses, self.steps = state.extra.get("losses", []), state.extra.get("steps", [])
+        if not self.steps:
+            self._measure("before", self.original, 1.0)
+        whole, done = pruner.network.macs, pruner.done
+        for _ in pruner.run():
+            network = pruner.network.model
+            what = "cut" if pruner.done == done else "trained"
+            done = pruner.done
+            self._measure(what, network, pruning.count_macs(network, self.lab.example) / whole)
+            state.save(done, losses=self.losses, steps=self.steps)
+        return pruner.result()
+
+    def _pruner(self) -> pruning.Pruner:
+        lab, config = self.lab, self.config
         images = lab.splits.calibration(min(config.images, len(lab.splits.train)), seed=lab.config.data.split_seed)
         needs_data = pruning.criterion(config.criterion).needs_data
-        result = pruning.prune(
-            original,
-            lab.example,
-            macs=config.macs,
+        request = pruning.Request(
+            macs=config.macs or 1.0,
+            budget=None if config.parameters is None else pruning.parameter_budget(config.parameters),
             criterion=config.criterion,
             loader=list(Loader(images, lab.config.data.batch_size)) if needs_data else None,
             selector=config.selector,
@@ -41,22 +100,28 @@ def prune(lab: Lab, prepared: StageResult) -> StageResult:
             min_keep=config.min_keep,
             ignore=config.keep,
         )
-        losses: list[Json] = []
-        if config.fine_tune_epochs:
-            recipe = Recipe(
-                config.fine_tune_epochs,
-                config.learning_rate,
-                config.momentum,
-                config.weight_decay,
-                distillation=DISTILLATION,
-            )
-            losses = list(lab.train(context, result.model, recipe, original))
-        result.plan.save(context.outputs / PLAN)
-        step = {"plan": json.loads(result.plan.to_json()), **config.model_dump(mode="json")}
-        save_network(context, result.model, ("prune", step), prepared.path(WEIGHTS))
-        return {**_summary(result), "criterion": config.criterion, "losses": losses}
+        schedule = schedule_of(config)
+        trains = config.fine_tune_epochs or (config.schedule != "one-shot" and config.step_epochs)
+        return pruning.Pruner(self.original, lab.example, request, schedule, self._tune if trains else None)
 
-    return lab.stage("prune", action, {"prune": config.model_dump(mode="json")}, {"prepare": prepared}, ())
+    def _tune(self, network: nn.Module, phase: Phase) -> None:
+        config = self.config
+        recipe = Recipe(
+            phase.epochs,
+            config.learning_rate,
+            config.momentum,
+            config.weight_decay,
+            distillation=config.distillation,
+        )
+        trainer = Trainer(network, recipe, self.original)
+        part = Part(f"phase{phase.number}", phase.first_epoch, phase.after_epoch)
+        self.losses += self.lab.finish(self.context, trainer, self.lab.training(), part).losses
+
+    def _measure(self, what: str, network: nn.Module, macs: float) -> None:
+        validation = Loader(self.lab.splits.validation, self.lab.config.data.evaluation_batch_size)
+        reached = accuracy(network.eval(), validation)
+        self.steps.append({"what": what, "macs": macs, "accuracy_validation": reached})
+        self.context.log("step", what=what, macs=macs, accuracy_validation=reached)
 
 
 def _summary(result: pruning.PruneResult) -> dict[str, Json]:
