@@ -16,7 +16,7 @@ from picojoule.pipeline.energy import energy
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.measure import Done, measure
 from picojoule.pipeline.prepare import prepare
-from picojoule.pipeline.prune import prune
+from picojoule.pipeline.prune import prune, require_prunable
 from picojoule.pipeline.quantise import quantise
 from picojoule.pipeline.retrain import retrain
 from picojoule.pipeline.select import select
@@ -70,7 +70,10 @@ def run_pipeline(config: RunConfig, folder: Path) -> dict[str, Any]:
 
 
 def _require_usable(config: RunConfig, shape: tuple[int, int, int]) -> None:
-    """Refuses a network that does not take the images or cannot be quantised, before anything is trained or written."""
+    """Refuses a network that does not take the images, cannot be quantised or pruned so, before anything is written."""
     model = make_model(config.model.name, **config.model.options)
     check_input(model, shape, name=config.model.name)
-    capture(model, torch.zeros(1, *shape))
+    example = torch.zeros(1, *shape)
+    capture(model, example)
+    if config.prune is not None:
+        require_prunable(config.prune, model, example)

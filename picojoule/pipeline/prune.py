@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import pruning
 from approx import Recipe, Trainer, accuracy
@@ -18,6 +18,8 @@ from picojoule.pipeline.networks import WEIGHTS, load_network, save_network
 from picojoule.stages import StageContext, StageResult
 from picojoule.training_state import TrainingState
 from pruning import Phase
+from pruning.criteria.base import Batches
+from pruning.shrinking import Shrinking
 
 PLAN = "plan.json"
 
@@ -44,6 +46,36 @@ def prune(lab: Lab, prepared: StageResult) -> StageResult:
         }
 
     return lab.stage("prune", action, {"prune": config.model_dump(mode="json")}, {"prepare": prepared}, ())
+
+
+def require_prunable(config: PruneConfig, network: nn.Module, example: Tensor) -> None:
+    """Refuses unknown names, a network that cannot be pruned and a budget that cannot be met, before any work.
+
+    Args:
+        config: [prune].
+        network: trained or not.
+        example: an image [1, C, H, W].
+
+    Raises:
+        ValueError: says what is wrong.
+    """
+    schedule_of(config)
+    Shrinking(network, example, request_of(config, []))
+
+
+def request_of(config: PruneConfig, batches: Batches) -> pruning.Request:
+    """What a [prune] section asks for; `batches` are for criteria that need data."""
+    needs_data = pruning.criterion(config.criterion).needs_data
+    return pruning.Request(
+        macs=config.macs or 1.0,
+        budget=None if config.parameters is None else pruning.parameter_budget(config.parameters),
+        criterion=config.criterion,
+        loader=batches if needs_data else None,
+        selector=config.selector,
+        round_to=config.round_to,
+        min_keep=config.min_keep,
+        ignore=config.keep,
+    )
 
 
 def schedule_of(config: PruneConfig) -> pruning.Schedule:
@@ -89,20 +121,10 @@ class _Work:
     def _pruner(self) -> pruning.Pruner:
         lab, config = self.lab, self.config
         images = lab.splits.calibration(min(config.images, len(lab.splits.train)), seed=lab.config.data.split_seed)
-        needs_data = pruning.criterion(config.criterion).needs_data
-        request = pruning.Request(
-            macs=config.macs or 1.0,
-            budget=None if config.parameters is None else pruning.parameter_budget(config.parameters),
-            criterion=config.criterion,
-            loader=list(Loader(images, lab.config.data.batch_size)) if needs_data else None,
-            selector=config.selector,
-            round_to=config.round_to,
-            min_keep=config.min_keep,
-            ignore=config.keep,
-        )
-        schedule = schedule_of(config)
+        request = request_of(config, list(Loader(images, lab.config.data.batch_size)))
         trains = config.fine_tune_epochs or (config.schedule != "one-shot" and config.step_epochs)
-        return pruning.Pruner(self.original, lab.example, request, schedule, self._tune if trains else None)
+        tune = self._tune if trains else None
+        return pruning.Pruner(self.original, lab.example, request, schedule_of(config), tune)
 
     def _tune(self, network: nn.Module, phase: Phase) -> None:
         config = self.config

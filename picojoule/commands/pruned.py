@@ -1,0 +1,94 @@
+"""What `prune` does: the stages prepare and prune of a run, and measure where the test set is to be read."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import pruning
+from approx import accuracy
+from picojoule.commands.workplace import Workplace
+from picojoule.config import RunConfig
+from picojoule.data import Loader
+from picojoule.errors import UserError
+from picojoule.files import Json, write_json
+from picojoule.pipeline.lab import Lab
+from picojoule.pipeline.networks import WEIGHTS, load_network
+from picojoule.pipeline.prepare import prepare
+from picojoule.pipeline.prune import PLAN, prune, require_prunable
+from picojoule.pruning_tables import print_pruned
+from picojoule.report.kept_picture import draw_kept
+from picojoule.sources import input_shape_of, open_float
+from picojoule.stages import StageContext, StageResult
+from picojoule.tables import console
+
+NAME = "prune"
+PICTURE = "kept.svg"
+
+
+def check_prune_folder(folder: Path) -> None:
+    """Refuses the folder of another command's run, whose stages would be replaced.
+
+    Raises:
+        UserError: it is one.
+    """
+    file = folder / "config.toml"
+    if file.is_file() and tomllib.loads(file.read_text(encoding="utf-8")).get("name") != NAME:
+        raise UserError(f"{folder} holds another run; choose another folder")
+
+
+def explained(model: str, input_shape: str | None, keep: Sequence[str]) -> pruning.Explanation:
+    """What of a network by name can be pruned; its weights do not matter."""
+    network, example = open_float(model, None, None), torch.zeros(1, *input_shape_of(model, input_shape))
+    grouping = pruning.find_safe_groups(pruning.trace(network, (example,)), ignore=keep)
+    return pruning.explain(grouping, pruning.macs_cost(grouping, pruning.count_macs(network, example)))
+
+
+def prune_network(place: Workplace, out: Path, test: bool) -> dict[str, Json]:
+    """Runs the stages.
+
+    Args:
+        place: network, images and [prune].
+        out: run folder.
+        test: also measure the network before and after on the test images.
+
+    Returns:
+        Sizes, accuracies (shares of the images they name), what was kept, and files.
+    """
+    assert place.config.prune is not None
+    require_prunable(place.config.prune, place.network(), torch.zeros(1, *place.splits.train.shape))
+    with place.lab(out) as lab:
+        prepared = prepare(lab)
+        pruned = prune(lab, prepared)
+        values: dict[str, Json] = {
+            **pruned.values,
+            "validation_images": len(place.splits.validation),
+            "weights": str(pruned.path(WEIGHTS)),
+            "plan": str(pruned.path(PLAN)),
+            "picture": str(out / PICTURE),
+        }
+        if test:
+            values |= _test(lab, prepared, pruned).values
+        write_json(out / "results.json", values)
+    return values
+
+
+def print_and_draw(values: Mapping[str, Any], config: RunConfig, out: Path) -> None:
+    """The result table, and the picture of kept channels."""
+    print_pruned(values, console())
+    share = values["macs_after"] / values["macs_before"]
+    title = f"{config.model.name}: {100 * share:.1f} % of the MACs kept, by {values['criterion']}"
+    draw_kept(values["kept"], title, out / PICTURE)
+
+
+def _test(lab: Lab, prepared: StageResult, pruned: StageResult) -> StageResult:
+    """Stage "measure": the test set, looked at once for each network."""
+
+    def action(context: StageContext) -> Mapping[str, Json]:
+        images = Loader(lab.splits.test, lab.config.data.evaluation_batch_size)
+        before, after = (accuracy(load_network(lab, stage), images) for stage in (prepared, pruned))
+        return {"test_images": len(lab.splits.test), "test_accuracy_before": before, "test_accuracy_after": after}
+
+    return lab.stage("measure", action, {}, {"prepare": prepared, "prune": pruned}, (__name__,))

@@ -1,0 +1,127 @@
+"""`picojoule prune` on the digits: what it writes rebuilds the network; an interrupted one goes on to the same end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import pruning
+from approx import accuracy
+from picojoule.config import DataConfig
+from picojoule.data import Loader, load_data
+from picojoule.errors import UserError
+from picojoule.sources import open_float
+
+Command = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def arguments(demo_weights: Path) -> tuple[object, ...]:
+    return ("prune", "demo-cnn", "--weights", demo_weights, "--criterion", "magnitude")
+
+
+def test_what_is_written_is_the_pruned_network(command: Command, arguments: tuple[object, ...], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    about = command(*arguments, "--macs", 0.6, "--epochs", 1, "--out", out)
+    assert about["macs_after"] <= 0.6 * about["macs_before"] == pytest.approx(0.6 * 1_004_864)
+    assert [step["what"] for step in about["steps"]] == ["before", "cut", "trained"] and len(about["losses"]) == 1
+    network = open_float("demo-cnn", about["weights"], Path(about["plan"]))
+    splits = load_data(DataConfig(name="digits"))
+    assert accuracy(network, Loader(splits.validation, 250)) == about["steps"][-1]["accuracy_validation"]
+    assert pruning.count_macs(network, torch.zeros(1, *splits.train.shape)) == about["macs_after"]
+    assert {name: before for name, (_, before) in about["kept"].items()}["stem.0"] == 16
+    assert json.loads((out / "results.json").read_text()) == about and "test_images" not in about
+    assert (out / "kept.svg").read_bytes().startswith(b"<?xml")
+    options = ("--weights", about["weights"], "--plan", about["plan"], "--images", 64, "--patches", 8)
+    traced = command("trace", "demo-cnn", *options, "--out", tmp_path / "t.safetensors")
+    assert sum(row["macs"] for row in traced["layers"]) == about["macs_after"]
+
+
+def test_the_test_set_is_read_when_asked_for(command: Command, arguments: tuple[object, ...], tmp_path: Path) -> None:
+    about = command(*arguments, "--out", tmp_path / "out", "--test")
+    splits = load_data(DataConfig(name="digits"))
+    network = open_float("demo-cnn", about["weights"], Path(about["plan"]))
+    assert about["test_images"] == 360 and about["test_accuracy_after"] == accuracy(network, Loader(splits.test, 250))
+    assert about["test_accuracy_before"] > about["test_accuracy_after"]
+
+
+@pytest.mark.parametrize("call", [2, 4, 6])
+def test_an_interrupted_pruning_goes_on_to_the_same_end(
+    command: Command,
+    interrupted: Callable[..., None],
+    arguments: tuple[object, ...],
+    tmp_path: Path,
+    call: int,
+) -> None:
+    several = ("--schedule", "iterative", "--steps", 2, "--epochs", 2, "--set", "data.batch_size=512")
+    whole = command(*arguments, *several, "--out", tmp_path / "whole")
+    assert [step["what"] for step in whole["steps"]] == ["before", "cut", "trained", "cut", "trained"]
+    interrupted("approx.training.trainer.Trainer._update", call, *arguments, *several, "--out", tmp_path / "halves")
+    assert not (tmp_path / "halves" / "prune").exists()
+    halves = command(*arguments, *several, "--out", tmp_path / "halves")
+    assert (halves["losses"], halves["steps"]) == (whole["losses"], whole["steps"])
+    first, second = (load_file(about["weights"]) for about in (whole, halves))
+    assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("schedule", ["entwined", "soft-to-hard"])
+def test_other_schedules(command: Command, arguments: tuple[object, ...], tmp_path: Path, schedule: str) -> None:
+    options = ("--schedule", schedule, "--step-epochs", 1 if schedule == "soft-to-hard" else 0, "--parameters", 0.5)
+    about = command(*arguments, *options, "--out", tmp_path / "out")
+    assert about["params_after"] <= 0.5 * about["params_before"] and about["schedule"] == schedule
+
+
+def test_explain_needs_no_weights(command: Command) -> None:
+    about = command("prune", "demo-cnn", "--explain", "--keep", "head.0")
+    groups = {group["name"]: group for group in about["groups"]}
+    assert groups["stem.0"]["units"] == 16 and "head.0" not in groups and 0 < about["least_macs"] < 0.1
+    reasons = {entry["reason"] for entry in about["frozen"]}
+    assert {"network output", "ignored by the user (head.0)"} <= reasons
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"--criterion": "magic"}, "criterion: expected one of .*taylor.*, got 'magic'"),
+        ({"--selector": "magic"}, "selector: expected one of global, isomorphic, local, got 'magic'"),
+        ({"--schedule": "magic"}, "expected 'one-shot', 'iterative', 'entwined' or 'soft-to-hard'"),
+        ({"--macs": 0.0001}, "budget of .* cannot be met: the closest is"),
+        ({"--macs": 1.5}, "less than or equal to 1, got 1.5"),
+        ({"--parameters": 0.5, "--macs": 0.5}, "give one budget"),
+        ({"--keep": "*"}, "nothing can be pruned; every channel is frozen: ignored by the user"),
+        ({"--keep": "tail"}, "'tail' matches no layer"),
+        ({"--weights": None}, "needs its trained weights"),
+        ({"--out": None}, "--out FOLDER is needed"),
+    ],
+)
+def test_mistakes_leave_nothing(
+    command: Command, demo_weights: Path, tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    out = tmp_path / "new"
+    options = {"--weights": demo_weights, "--out": out, **changed}
+    given = [item for key, value in options.items() if value is not None for item in (key, value)]
+    with pytest.raises((UserError, ValueError), match=message):
+        command("prune", "demo-cnn", *given)
+    assert not out.exists()
+
+
+def test_the_folder_of_another_run_is_left_alone(
+    command: Command, arguments: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text('name = "other"\n')
+    with pytest.raises(UserError, match="holds another run"):
+        command(*arguments, "--out", tmp_path)
+
+
+def test_an_impossible_budget_is_refused_before_a_run_trains(tmp_path: Path) -> None:
+    from picojoule.config.loading import parse_config
+    from picojoule.pipeline import run_pipeline
+
+    text = '[model]\nname = "demo-cnn"\n[data]\nname = "digits"\n[train]\nepochs = 1\n[prune]\nmacs = 1e-4\n'
+    with pytest.raises(ValueError, match="cannot be met"):
+        run_pipeline(parse_config(text, "x.toml"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
