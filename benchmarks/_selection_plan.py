@@ -115,14 +115,14 @@ class Plan:
 
 
 DISTILLED = Recipe(learning_rate=3e-4, distillation=1.0, warmup_steps=50, optimiser="channel-adam")
-SGD = Recipe(epochs=15, learning_rate=0.1, weight_decay=5e-4, clip=None, distillation=0, warmup_steps=351)
+SGD = Recipe(epochs=10, learning_rate=0.05, weight_decay=5e-4, clip=None, distillation=0, warmup_steps=100)
 FULL = Plan(
     {
         "resnet20": Retraining(replace(DISTILLED, epochs=2)),
         "resnet56": Retraining(replace(DISTILLED, epochs=1), levels=(0.88, 0.92)),
-        "mobilenet_v2_cifar": Retraining(replace(DISTILLED, epochs=1), levels=(0.80, 0.86, 0.90)),
+        "vgg16_bn_cifar": Retraining(replace(DISTILLED, epochs=1), levels=(0.88, 0.92), images=11_264),
     },
-    {"mobilenet_v2_cifar": FromScratch(SGD)},
+    {"vgg16_bn_cifar": FromScratch(SGD)},
 )
 _FEW = Retraining(Recipe(learning_rate=1e-3, distillation=1.0), levels=(0.90,), images=32, batch_size=16)
 QUICK = Plan(
