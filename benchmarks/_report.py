@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("torch", "numpy", "apache-tvm", "apache-tvm-ffi", "onnxruntime")
+_PACKAGES = ("torch", "torchvision", "numpy", "apache-tvm", "apache-tvm-ffi", "onnxruntime", "torch-pruning")
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ def at_least(case: str, value: float, unit: str, goal: float | None = None, peer
     return Row(case, value, unit, goal, None if goal is None else value >= goal, peer)
 
 
-def seconds(function: Callable[[], Any]) -> float:
-    """Wall time of one call, in seconds."""
-    start = time.perf_counter()
+def seconds(function: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Time of one call in seconds, by default of the wall; `time.process_time` counts this process's work only."""
+    start = clock()
     function()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,12 @@ class Ratio:
     ratio: float
 
 
-def interleaved(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int) -> Ratio:
+def interleaved(
+    ours: Callable[[], Any],
+    peer: Callable[[], Any],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Ratio:
     """Times peer, ours, peer in turn; each round's ratio is ours over the mean of the peers around it.
 
     Interleaving makes a busy neighbour slow both sides, and the median drops the rounds it hit unevenly.
@@ -73,7 +78,7 @@ def interleaved(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int) -
     peer()
     times: list[tuple[float, float]] = []
     for _ in range(rounds):
-        before, middle, after = seconds(peer), seconds(ours), seconds(peer)
+        before, middle, after = (seconds(function, clock) for function in (peer, ours, peer))
         times.append((middle, (before + after) / 2))
     return Ratio(
         statistics.median(a for a, _ in times),

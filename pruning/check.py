@@ -19,14 +19,16 @@ TOLERANCE = 1e-9
 SMALLEST_SCALE = 1e-4
 
 
-def difference_after_cut(grouping: Grouping, kept: Mapping[str, tuple[int, ...]]) -> float:
+def difference_after_cut(
+    grouping: Grouping, kept: Mapping[str, tuple[int, ...]], dtype: torch.dtype = torch.float64
+) -> float:
     """Cut a copy of the traced network and compare it with the masked one; see `difference`.
 
     Raises:
         ValueError: the outputs differ in number or shape.
     """
     model = Plan.from_kept(grouping, kept).apply(copy.deepcopy(grouping.trace.model))
-    return difference(grouping, kept, model)
+    return _difference_from(grouping, kept, model.to(dtype), dtype)
 
 
 def difference(grouping: Grouping, kept: Mapping[str, tuple[int, ...]], model: nn.Module) -> float:
@@ -45,10 +47,18 @@ def difference(grouping: Grouping, kept: Mapping[str, tuple[int, ...]], model: n
     Raises:
         ValueError: the outputs differ in number or shape.
     """
+    return _difference_from(grouping, kept, copy.deepcopy(model).double().eval(), torch.float64)
+
+
+def _difference_from(
+    grouping: Grouping, kept: Mapping[str, tuple[int, ...]], model: nn.Module, dtype: torch.dtype
+) -> float:
+    """`difference` of a network of this dtype, in evaluation mode, that is the caller's to lose."""
+    values = {k: v.detach().to(dtype) if v.is_floating_point() else v for k, v in grouping.trace.values().items()}
     with preserved_rng(), torch.no_grad():
-        inputs = random_inputs(grouping.trace.inputs)
-        outputs = flatten(copy.deepcopy(model).double().eval()(*inputs))  # first, as trial cuts fail early here
-        masked = gated(grouping, inputs, mask(grouping, kept), values=_double(grouping.trace.values()))
+        inputs = random_inputs(grouping.trace.inputs, dtype)
+        outputs = flatten(model(*inputs))  # first, as trial cuts fail early here
+        masked = gated(grouping, inputs, mask(grouping, kept).to(dtype), values=values)
     return _difference(masked, outputs)
 
 
@@ -98,14 +108,12 @@ def _difference(expected: tuple[Any, ...], got: tuple[Any, ...]) -> float:
     return worst
 
 
-def _double(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k: v.detach().double() if v.is_floating_point() else v for k, v in values.items()}
-
-
-def random_inputs(example: Inputs) -> Inputs:
-    """Standard normal fp64 inputs shaped like the example; integer inputs are the example's own."""
+def random_inputs(example: Inputs, dtype: torch.dtype = torch.float64) -> Inputs:
+    """Standard normal inputs shaped like the example; integer inputs are the example's own."""
     generator = torch.Generator().manual_seed(0)
     return tuple(
-        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device) if x.is_floating_point() else x
+        torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device, dtype)
+        if x.is_floating_point()
+        else x
         for x in example
     )

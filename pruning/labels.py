@@ -71,8 +71,11 @@ class Labels:
 
         for first, second in self._ties:
             for a, b in zip(first.tolist(), second.tolist(), strict=True):
-                low, high = sorted((find(a), find(b)))
-                parent[high] = low
+                one, two = find(a), find(b)
+                if one < two:
+                    parent[two] = one
+                else:
+                    parent[one] = two
         frozen: dict[int, str] = {}
         for atoms, codes in self._frozen:
             for atom, code in zip(atoms.tolist(), codes.tolist(), strict=True):

@@ -1,8 +1,8 @@
 """The traced network: a functional ATen graph of the user's module, and a way to run that graph again.
 
 `torch.export` is the source of truth for which channel goes where (design.md, decision 4). The graph is
-made functional (`run_decompositions({})` only removes in-place writes), so an edited value can never be
-reached through an alias, and the first axis of every input is left dynamic, so batches of any size replay.
+made functional (`pruning.functional`), so an edited value can never be reached through an alias, and the
+first axis of every input is left dynamic, so batches of any size replay.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram
+
+from pruning.functional import functional
 
 Inputs = tuple[Tensor, ...]
 Edit = Callable[[fx.Node, Any], Any]
@@ -84,8 +86,7 @@ def trace(model: nn.Module, example_input: Tensor | Inputs) -> Trace:
     try:
         with preserved_rng(), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exported = torch.export.export(twin, inputs, dynamic_shapes=shapes)
-            program = exported.run_decompositions({})
+            program = functional(torch.export.export(twin, inputs, dynamic_shapes=shapes))
     except Exception as error:  # the exporter raises many unrelated types; all mean "cannot be exported"
         raise ValueError(
             f"{type(model).__name__} cannot be exported, so its channel groups are unknown and nothing was "

@@ -8,12 +8,11 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, fx
 
-from pruning.groups import Fork, Frozen, Group, Grouping, MacTerm, Member, Sites
+from pruning.groups import Fork, Frozen, Group, Grouping, MacTerm, Sites
 from pruning.labels import Labels, tracked
 from pruning.rules import Context, rule_for, shape_of
+from pruning.tied_atoms import Slot, TiedAtoms
 from pruning.trace import Trace
-
-Slot = tuple[str, int]
 
 
 def find_groups(
@@ -104,16 +103,11 @@ def _apply_rule(context: Context, node: fx.Node) -> None:
 def _collect(context: Context, trace: Trace, axes: dict[str, list[Tensor]], static: Mapping[str, str]) -> Grouping:
     """Turn tied atoms into groups of units with the same members."""
     roots, frozen = context.labels.resolve()
-    classes: dict[int, dict[Slot, list[int]]] = {}
-    for tensor, labelled in axes.items():
-        for number, axis in enumerate(labelled):
-            for position, atom in enumerate(axis.tolist()):
-                if atom >= 0:
-                    classes.setdefault(roots[atom], {}).setdefault((tensor, number), []).append(position)
+    table = TiedAtoms.of(axes, torch.tensor(roots, dtype=torch.int64))
     alike: dict[tuple[tuple[Slot, int], ...], list[int]] = {}
-    for root, slots in classes.items():
+    for number, root in enumerate(table.roots):
         if root not in frozen:
-            alike.setdefault(tuple((slot, len(found)) for slot, found in slots.items()), []).append(root)
+            alike.setdefault(table.signature(number), []).append(number)
     groups: list[Group] = []
     unit_of_root: dict[int, int] = {}
     names: set[str] = set()
@@ -121,20 +115,11 @@ def _collect(context: Context, trace: Trace, axes: dict[str, list[Tensor]], stat
         name = _name([slot for slot, _ in signature], names)
         names.add(name)
         if name in static:
-            frozen.update(dict.fromkeys(members, static[name]))
+            frozen.update(dict.fromkeys((table.roots[number] for number in members), static[name]))
             continue
-        for root in members:
-            unit_of_root[root] = len(unit_of_root)
-        groups.append(
-            Group(
-                name,
-                len(members),
-                tuple(
-                    Member(slot[0], slot[1], tuple(tuple(classes[root][slot]) for root in members))
-                    for slot, _ in signature
-                ),
-            )
-        )
+        for number in members:
+            unit_of_root[table.roots[number]] = len(unit_of_root)
+        groups.append(Group(name, len(members), table.members(signature, members)))
     unit_of = torch.tensor([unit_of_root.get(root, -1) for root in roots] + [-1])
     weights = _sites(context, context.masked_weights, unit_of)
     sites = _sites(context, _ends_in_data(context, trace), unit_of)
@@ -144,7 +129,7 @@ def _collect(context: Context, trace: Trace, axes: dict[str, list[Tensor]], stat
     lifted = trace.tensors()
     whole = {lifted[node.name]: count for node, count in context.whole_groups.items() if node.name in lifted}
     forks = _forks(context, groups, unit_of)
-    return Grouping(trace, tuple(groups), _frozen(classes, frozen, axes), terms, sites, whole, forks, weights)
+    return Grouping(trace, tuple(groups), _frozen(table, frozen, axes), terms, sites, whole, forks, weights)
 
 
 def units_at(unit_of: Tensor, axis: Tensor) -> Tensor:
@@ -173,17 +158,13 @@ def _name(slots: Sequence[Slot], taken: set[str]) -> str:
     return name
 
 
-def _frozen(
-    classes: Mapping[int, Mapping[Slot, list[int]]],
-    frozen: Mapping[int, str],
-    axes: Mapping[str, list[Tensor]],
-) -> tuple[Frozen, ...]:
+def _frozen(table: TiedAtoms, frozen: Mapping[int, str], axes: Mapping[str, list[Tensor]]) -> tuple[Frozen, ...]:
     """Frozen channels, each class reported once, at the first parameter axis it is seen on."""
     counts: dict[tuple[Slot, str], int] = {}
-    for root, slots in classes.items():
+    for root, (start, _) in zip(table.roots, table.runs, strict=True):
         if root in frozen and frozen[root] != "kernel axis":
-            slot = next(iter(slots))
-            counts[slot, frozen[root]] = counts.get((slot, frozen[root]), 0) + len(slots[slot])
+            slot = table.slots[start]
+            counts[slot, frozen[root]] = counts.get((slot, frozen[root]), 0) + table.counts[start]
     return tuple(
         Frozen(tensor, axis, count, len(axes[tensor][axis]), reason)
         for ((tensor, axis), reason), count in counts.items()

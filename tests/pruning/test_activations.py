@@ -19,7 +19,7 @@ def test_activations_are_those_of_the_network(build, traced, image):
     assert set(found) == set(grouping.sites)
     with torch.no_grad():
         torch.testing.assert_close(found["max_pool2d"], model.features[:4](image))
-        torch.testing.assert_close(found["view"], model.features(image).flatten(1))
+        torch.testing.assert_close(found["flatten"], model.features(image).flatten(1))
     assert not any(value.requires_grad for value in found.values())
     assert activations(grouping.trace, (image,), ()) == {}
 

@@ -166,6 +166,19 @@ def test_sizes_written_out_in_the_code_are_found_by_trial(image, flatten, free):
         assert "size fixed in the network's code" in entry.reason and entry.count == 4
 
 
+def test_a_network_in_double_precision_is_tried_as_it_is(image):
+    class Doubled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 6, 1), nn.Linear(6, 5)
+
+        def forward(self, x):
+            return self.b(self.a(x).mean((2, 3))) @ torch.eye(5, dtype=torch.float64)
+
+    grouping = find_safe_groups(trace(Doubled().double(), image.double()))
+    assert {group.name for group in grouping.groups} == {"a"}
+
+
 def test_padding_computed_from_the_channels_is_not_taken_for_static(image):
     class Dynamic(nn.Module):
         def __init__(self):

@@ -1,0 +1,126 @@
+"""What `benchmarks.pruning` compares: every criterion of ours with each selector that suits it, and the peer's.
+
+The peer is torch-pruning, used as its own CIFAR benchmark does: channels go in many small steps until the network has
+the wanted multiply-accumulates. It may cut the channels inside residual blocks only, because it cuts through the
+padded shortcuts of these networks (option A) and leaves a network that does not run.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import pruning
+
+Batches = Sequence[tuple[Tensor, Tensor]]
+PEER_STEPS = 400
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network to prune.
+
+    Attributes:
+        model: not changed.
+        example: an image [1, C, H, W].
+        macs: share of the multiply-accumulates to keep.
+        batches: labelled training images, for methods that look at data.
+        seed: for methods that draw random numbers.
+    """
+
+    model: nn.Module
+    example: Tensor
+    macs: float
+    batches: Batches
+    seed: int
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to prune.
+
+    Attributes:
+        name: in the table.
+        cut: gives the smaller network.
+        is_peer: not ours.
+    """
+
+    name: str
+    cut: Callable[[Job], nn.Module]
+    is_peer: bool = False
+
+
+def methods() -> list[Method]:
+    """All that there are here: every criterion, then the peer's where it is installed."""
+    found = [_ours(criterion, selector) for criterion in pruning.criteria() for selector in _selectors(criterion)]
+    return found + (peers() if util.find_spec("torch_pruning") else [])
+
+
+def _selectors(criterion: str) -> list[str]:
+    """A criterion that gives an order of all channels has made the choice itself."""
+    return ["global"] if isinstance(pruning.criterion(criterion), pruning.SetCriterion) else ["global", "local"]
+
+
+def _ours(criterion: str, selector: str) -> Method:
+    def cut(job: Job) -> nn.Module:
+        judge = pruning.criterion(criterion, **({"seed": job.seed} if criterion == "random" else {}))
+        loader = job.batches if judge.needs_data else None
+        return pruning.prune(
+            job.model, job.example, macs=job.macs, criterion=judge, loader=loader, selector=selector
+        ).model
+
+    return Method(f"{criterion}, {selector}", cut)
+
+
+def peers() -> list[Method]:
+    """Magnitude and Taylor, each with one threshold for the network and with one ratio for all layers."""
+    version = metadata.version("torch-pruning")
+    kinds = {"group magnitude": False, "group Taylor": True}
+    return [
+        Method(f"torch-pruning {version} {kind}, {scope}", _peer(scope == "global", needs_data), is_peer=True)
+        for kind, needs_data in kinds.items()
+        for scope in ("global", "local")
+    ]
+
+
+def _peer(is_global: bool, needs_data: bool) -> Callable[[Job], nn.Module]:
+    def cut(job: Job) -> nn.Module:
+        import torch_pruning
+
+        kinds: Any = torch_pruning.importance
+        importance = kinds.GroupTaylorImportance() if needs_data else kinds.GroupMagnitudeImportance()
+        model = copy.deepcopy(job.model).eval()
+        pruner: Any = torch_pruning.pruner.BasePruner(
+            model,
+            job.example,
+            importance=importance,
+            global_pruning=is_global,
+            pruning_ratio=1.0,
+            iterative_steps=PEER_STEPS,
+            ignored_layers=[layer for name, layer in model.named_modules() if _on_the_stream(name)],
+        )
+        limit = job.macs * pruning.count_macs(model, job.example)
+        for images, labels in job.batches if needs_data else ():
+            nn.functional.cross_entropy(model(images), labels).backward()
+        for _ in range(PEER_STEPS):
+            pruner.step()
+            if pruning.count_macs(model, job.example) <= limit:
+                model.zero_grad(set_to_none=True)
+                return model
+        raise RuntimeError(f"torch-pruning stays above {job.macs:.0%} of the multiply-accumulates")
+
+    return cut
+
+
+def _on_the_stream(name: str) -> bool:
+    """Whether a layer of an option-A network writes the residual stream, or the scores."""
+    return name in ("conv1", "linear") or name.endswith(".conv2")
+
+
+def few_batches(images: Tensor, labels: Tensor, size: int) -> Batches:
+    """Images [N, C, H, W] and labels [N] in batches."""
+    return list(zip(torch.split(images, size), torch.split(labels, size), strict=True))

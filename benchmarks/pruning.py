@@ -1,0 +1,146 @@
+"""Criteria of structured pruning on CIFAR-10 ResNets: every one of ours beside torch-pruning's, trained alike.
+
+    python -m benchmarks.pruning [--quick] [--network NAME] [--seeds 3] [--work FOLDER] --json FILE
+
+Needs CIFAR-10 and the published weights below $PICOJOULE_DATA, and `pip install picojoule[benchmarks]` for the peer.
+The whole takes hours: every measurement is kept in the work folder and not made again, and an interrupted training goes
+on from its last minute. --quick takes few images and methods; its figures mean nothing.
+
+Protocol. Every method cuts the network to a share of its multiply-accumulates. Criteria that only score are tried with
+a threshold for the whole network ("global") and with one ratio for all layers ("local"); the one that is better on
+validation images once batch norms are re-estimated is fine-tuned; the peer's are all fine-tuned. Test accuracy is read
+right after the cut (one-shot), with re-estimated batch norms, and after fine-tuning, which is the same for all: SGD,
+cosine, half of the loss the unpruned network's outputs. The best method is chosen on validation images (distorted by
+RandAugment, as the published weights were trained on them), never on test images. A seed decides the images that
+criteria and re-estimation see, random numbers, and the order of training; a row holds the mean, seeds stand beside it.
+
+The peer may cut within residual blocks only: through these networks' padded shortcuts it leaves networks that do not
+run. Slimming scores the published weights' scales, which were not trained for it.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks._pruning_lab import Bench, Case
+from benchmarks._pruning_methods import Method, methods
+from benchmarks._pruning_plan import FULL, QUICK, Plan
+from benchmarks._report import Row, at_least, environment, markdown
+from benchmarks._store import Store
+from picojoule.files import Json, read_json, write_json
+
+GOAL = 0.3  # pp
+
+
+def rows(bench: Bench, network: str, seeds: int) -> Iterator[Row]:
+    """All of one network."""
+    yield Row(f"{network}, unpruned: test top-1", 100 * bench.unpruned(network), "%")
+    for macs in bench.plan.budgets:
+        cases = [Case(network, macs, seed) for seed in range(seeds)]
+        for case in cases:  # whole seeds first, so that an interrupted run has some
+            for method in chosen(bench, case):
+                bench.tuned(case, method)
+        yield from _budget_rows(bench, cases)
+
+
+def chosen(bench: Bench, case: Case) -> list[Method]:
+    """Of every criterion the better selector by validation accuracy, on the first seed; all of the peer's."""
+    first = Case(case.network, case.macs, 0)
+    best: dict[str, Method] = {}
+    for method in methods()[: bench.plan.methods]:
+        name = method.name if method.is_peer else method.name.partition(",")[0]
+        rival = best.get(name)
+        if rival is None or bench.cut(first, method)["validation"] > bench.cut(first, rival)["validation"]:
+            best[name] = method
+    return list(best.values())
+
+
+def _budget_rows(bench: Bench, cases: Sequence[Case]) -> Iterator[Row]:
+    """Three rows a method, and what is between the best of ours and of the peer's."""
+    found = {
+        method: [{**bench.cut(case, method), **bench.tuned(case, method)} for case in cases]
+        for method in chosen(bench, cases[0])
+    }
+    epochs = bench.plan.recipes[cases[0].network].epochs
+    stages = {
+        "one-shot": "one_shot",
+        "batch norms re-estimated": "reestimated",
+        f"{epochs} epochs of fine-tuning": "tuned",
+    }
+    for method, seeds in found.items():
+        for stage, key in stages.items():
+            kept = statistics.mean(seed["macs"] for seed in seeds)
+            case = f"{cases[0].network}, {cases[0].macs:.0%} MACs, {method.name}, {stage}: test top-1"
+            values = [100 * seed[key] for seed in seeds]
+            yield Row(case, statistics.mean(values), "%", peer=f"seeds: {_spread(values)}; {kept:.1%} of the MACs kept")
+    yield from _difference(f"{cases[0].network}, {cases[0].macs:.0%} MACs", found)
+
+
+def _difference(name: str, found: dict[Method, list[dict[str, Json]]]) -> Iterator[Row]:
+    """Best of ours against best of the peer's, both chosen on validation images."""
+    best: dict[bool, Method] = {}
+    for method, seeds in found.items():
+        rival = best.setdefault(method.is_peer, method)
+        if _mean(seeds, "validation") > _mean(found[rival], "validation"):
+            best[method.is_peer] = method
+    if len(best) == 2:
+        ours, peer = best[False], best[True]
+        pairs = zip(found[ours], found[peer], strict=True)
+        differences = [100 * (mine["tuned"] - other["tuned"]) for mine, other in pairs]
+        beside = f"seeds: {_spread(differences)}; {ours.name} against {peer.name}"
+        yield at_least(
+            f"{name}: best of ours above best of the peer's", statistics.mean(differences), "pp", GOAL, beside
+        )
+
+
+def _mean(seeds: Sequence[dict[str, Json]], key: str) -> float:
+    return statistics.mean(seed[key] for seed in seeds)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
+def merged(store: Store, command: str) -> Json:
+    """Rows of all networks the store holds as one report."""
+    files = [store.rows("pruning", network) for network in FULL.recipes]
+    parts = [read_json(path) for path in files if path.is_file()]
+    return {
+        "command": command,
+        "environment": environment(),
+        "parts": parts,
+        "rows": [row for part in parts for row in part.pop("rows")],
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few images and methods, one seed")
+    parser.add_argument("--network", default="resnet20", choices=FULL.recipes)
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="measurements made and to be made; else none kept")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write this file, of all networks there are")
+    arguments = parser.parse_args()
+    plan: Plan = QUICK if arguments.quick else FULL
+    seeds = 1 if arguments.quick else arguments.seeds
+    options = f"{'--quick ' * arguments.quick}--network {arguments.network} --seeds {seeds}"
+    command = f"python -m benchmarks.pruning {options}"
+    with tempfile.TemporaryDirectory() as temporary:
+        store = Store((arguments.work or Path(temporary)) / ("quick" if arguments.quick else "full"))
+        found = list(rows(Bench(plan, store), arguments.network, seeds))
+        about = {"network": arguments.network, "command": command, "seeds": seeds, "configuration": asdict(plan)}
+        write_json(
+            store.rows("pruning", arguments.network),
+            {**about, "environment": environment(), "rows": [asdict(row) for row in found]},
+        )
+        print(markdown(found), flush=True)
+        if arguments.json is not None:
+            write_json(arguments.json, merged(store, command))
+
+
+if __name__ == "__main__":
+    main()
