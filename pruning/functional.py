@@ -33,6 +33,7 @@ def functional(exported: ExportedProgram) -> ExportedProgram:
         later = partial(_runs_after, order, node)
         for version in versions:
             version.replace_all_uses_with(node, delete_user_cb=later)
+    exported.graph.eliminate_dead_code()  # as a decomposition does: what no output needs has no channels to prune
     exported.graph_module.recompile()
     return exported
 

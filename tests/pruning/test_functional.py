@@ -132,3 +132,18 @@ def test_what_belongs_to_others_is_never_renamed(retraced, model):
 def test_a_write_that_keeps_its_type_is_not_turned_into_one_that_promotes(retraced):
     trace(Net(lambda y: y.mul_(torch.ones(4, 1, 1, dtype=torch.float64))), torch.randn(2, 2, 4, 4))
     assert retraced
+
+
+def test_what_no_output_needs_is_no_part_of_the_graph():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Conv2d(2, 4, 1), nn.Conv2d(2, 3, 1)
+
+        def forward(self, x):
+            torch.relu_(self.idle(x) + 1)
+            return torch.relu_(self.used(x))
+
+    program = trace(Idle(), torch.randn(2, 2, 3, 3)).program
+    operations = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert operations == ["aten.conv2d.default", "aten.relu.default"]
