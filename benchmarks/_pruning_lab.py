@@ -15,7 +15,7 @@ from approx import Trainer, accuracy
 from benchmarks._pruning_methods import Batches, Job, Method, few_batches
 from benchmarks._pruning_plan import Plan
 from benchmarks._store import Store
-from benchmarks._training import finish
+from benchmarks._training import finish, lay_out
 from picojoule.config import DataConfig
 from picojoule.data import DataSplits, Images, Loader, load_data
 from picojoule.data.distortion import distorted
@@ -53,9 +53,8 @@ class Bench:
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
-        self.key: dict[str, Json] = {
-            k: v for k, v in asdict(plan).items() if k not in ("recipes", "budgets", "methods")
-        }
+        elsewhere = ("recipes", "finalists", "budgets", "methods")
+        self.key: dict[str, Json] = {name: value for name, value in asdict(plan).items() if name not in elsewhere}
 
     @property
     def example(self) -> torch.Tensor:
@@ -102,7 +101,8 @@ class Bench:
             network = self._cut(case, method)
             shot = accuracy(network, self.test)
             normed = accuracy(self._reestimated(network, case), self.test)
-            trainer = Trainer(network, recipe, original(case.network))
+            lay_out(network, torch.channels_last)
+            trainer = Trainer(network, recipe)
             say = lambda text: self._say(case, method, text)  # noqa: E731
             finish(trainer, self._training(case.seed), self.store.path("training", key), say)
             validation, test = accuracy(network, self.validation), accuracy(network, self.test)

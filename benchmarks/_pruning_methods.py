@@ -8,6 +8,7 @@ padded shortcuts of these networks (option A) and leaves a network that does not
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata, util
 from typing import Any
 
@@ -54,15 +55,16 @@ class Method:
     is_peer: bool = False
 
 
-def methods() -> list[Method]:
+@cache
+def methods() -> tuple[Method, ...]:
     """All that there are here: every criterion, then the peer's where it is installed."""
     found = [_ours(criterion, selector) for criterion in pruning.criteria() for selector in _selectors(criterion)]
-    return found + (peers() if util.find_spec("torch_pruning") else [])
+    return (*found, *(peers() if util.find_spec("torch_pruning") else ()))
 
 
 def _selectors(criterion: str) -> list[str]:
     """A criterion that gives an order of all channels has made the choice itself."""
-    return ["global"] if isinstance(pruning.criterion(criterion), pruning.SetCriterion) else ["global", "local"]
+    return ["global"] if isinstance(pruning.criterion(criterion), pruning.SetCriterion) else pruning.selectors()
 
 
 def _ours(criterion: str, selector: str) -> Method:

@@ -10,7 +10,9 @@ class Plan:
     """A whole benchmark.
 
     Attributes:
-        recipes: fine-tuning of every pruned network, by network; the unpruned one teaches.
+        recipes: fine-tuning of every pruned network, by network.
+        finalists: of our criteria, by network: those that go through all seeds, the best on validation images with the
+            first seed; None: all.
         budgets: shares of the multiply-accumulates kept.
         score_images: training images that criteria see.
         statistics_images: other training images, that batch norms are re-estimated on.
@@ -24,6 +26,7 @@ class Plan:
     """
 
     recipes: dict[str, Recipe]
+    finalists: dict[str, int | None]
     budgets: tuple[float, ...] = (0.5, 0.3)
     score_images: int = 1024
     statistics_images: int = 4096
@@ -35,10 +38,11 @@ class Plan:
     methods: int | None = None
 
 
-_TUNING = Recipe(learning_rate=0.02, momentum=0.9, weight_decay=5e-4, clip=None, distillation=0.5, warmup_steps=20)
-FULL = Plan({"resnet20": replace(_TUNING, epochs=2), "resnet56": replace(_TUNING, epochs=1)})
+_TUNING = Recipe(learning_rate=0.02, weight_decay=5e-4, clip=None, distillation=0, warmup_steps=20)
+FULL = Plan(dict.fromkeys(("resnet20", "resnet56"), _TUNING), {"resnet20": None, "resnet56": 3})
 QUICK = Plan(
-    dict.fromkeys(FULL.recipes, replace(_TUNING, epochs=1, warmup_steps=0)),
+    dict.fromkeys(FULL.recipes, replace(_TUNING, warmup_steps=0)),
+    dict.fromkeys(FULL.recipes),
     budgets=(0.5,),
     score_images=64,
     statistics_images=128,

@@ -65,20 +65,20 @@ def from_scratch(name: str, settings: FromScratch, data: DataSplits, store: Stor
     key: Json = {"network": name, "from_scratch": asdict(settings)}
 
     def train(network: nn.Module) -> None:
-        _lay_out(network, torch.channels_last)
+        lay_out(network, torch.channels_last)
         trainer = Trainer(network, settings.recipe)
         loader = data.train_loader(BATCH) if settings.images is None else _few(data, settings.images)
         with torch.autocast("cpu", torch.bfloat16):
             finish(trainer, loader, store.path("training", key), say)
-        _lay_out(network, torch.contiguous_format)
+        lay_out(network, torch.contiguous_format)
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return store.network(key, make_model(name), train).eval()
 
 
-def _lay_out(network: nn.Module, layout: torch.memory_format) -> None:
-    """Weights [O, I, H, W] in that layout; convolutions then give their outputs in it."""
+def lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    """Puts weights [O, I, H, W] in that layout; convolutions then give their outputs in it, faster if channels last."""
     for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=layout)

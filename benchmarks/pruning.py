@@ -2,17 +2,17 @@
 
     python -m benchmarks.pruning [--quick] [--network NAME] [--seeds 3] [--work FOLDER] --json FILE
 
-Needs CIFAR-10 and the published weights below $PICOJOULE_DATA, and `pip install picojoule[benchmarks]` for the peer.
+Needs CIFAR-10 and the published weights below $PICOJOULE_DATA, and `pip install picojoule[benchmark]` for the peer.
 The whole takes hours: every measurement is kept in the work folder and not made again, and an interrupted training goes
 on from its last minute. --quick takes few images and methods; its figures mean nothing.
 
 Protocol. Every method cuts the network to a share of its multiply-accumulates. Criteria that only score are tried with
-a threshold for the whole network ("global") and with one ratio for all layers ("local"); the one that is better on
-validation images once batch norms are re-estimated is fine-tuned; the peer's are all fine-tuned. Test accuracy is read
-right after the cut (one-shot), with re-estimated batch norms, and after fine-tuning, which is the same for all: SGD,
-cosine, half of the loss the unpruned network's outputs. The best method is chosen on validation images (distorted by
-RandAugment, as the published weights were trained on them), never on test images. A seed decides the images that
-criteria and re-estimation see, random numbers, and the order of training; a row holds the mean, seeds stand beside it.
+every selector; the one that is better on validation images once batch norms are re-estimated is fine-tuned; the peer's
+are all fine-tuned. Test accuracy is read right after the cut (one-shot), with re-estimated batch norms, and after fine-
+tuning, which is the same for all: SGD with a cosine. Of ResNet-56 all methods go through the first seed, the best three
+of ours and the peer's through all. The best method is chosen on validation images (distorted by RandAugment, as the
+published weights were trained on them), never on test images. A seed decides the images that criteria and re-estimation
+see, random numbers, and the order of training; a row holds the mean, seeds stand beside it.
 
 The peer may cut within residual blocks only: through these networks' padded shortcuts it leaves networks that do not
 run. Slimming scores the published weights' scales, which were not trained for it.
@@ -41,7 +41,7 @@ def rows(bench: Bench, network: str, seeds: int) -> Iterator[Row]:
     for macs in bench.plan.budgets:
         cases = [Case(network, macs, seed) for seed in range(seeds)]
         for case in cases:  # whole seeds first, so that an interrupted run has some
-            for method in chosen(bench, case):
+            for method in entrants(bench, case):
                 bench.tuned(case, method)
         yield from _budget_rows(bench, cases)
 
@@ -58,12 +58,23 @@ def chosen(bench: Bench, case: Case) -> list[Method]:
     return list(best.values())
 
 
+def entrants(bench: Bench, case: Case) -> list[Method]:
+    """Methods that are fine-tuned with a seed: with the first one all, then finalists of ours, and the peer's."""
+    everyone, places = chosen(bench, case), bench.plan.finalists[case.network]
+    if case.seed == 0 or places is None:
+        return everyone
+    first = Case(case.network, case.macs, 0)
+    ours = [method for method in everyone if not method.is_peer]
+    best = sorted(ours, key=lambda method: bench.tuned(first, method)["validation"], reverse=True)[:places]
+    return [method for method in everyone if method.is_peer or method in best]
+
+
 def _budget_rows(bench: Bench, cases: Sequence[Case]) -> Iterator[Row]:
     """Three rows a method, and what is between the best of ours and of the peer's."""
-    found = {
-        method: [{**bench.cut(case, method), **bench.tuned(case, method)} for case in cases]
-        for method in chosen(bench, cases[0])
-    }
+    found: dict[Method, list[dict[str, Json]]] = {}
+    for case in cases:
+        for method in entrants(bench, case):
+            found.setdefault(method, []).append({**bench.cut(case, method), **bench.tuned(case, method)})
     epochs = bench.plan.recipes[cases[0].network].epochs
     stages = {
         "one-shot": "one_shot",
@@ -73,16 +84,19 @@ def _budget_rows(bench: Bench, cases: Sequence[Case]) -> Iterator[Row]:
     for method, seeds in found.items():
         for stage, key in stages.items():
             kept = statistics.mean(seed["macs"] for seed in seeds)
-            case = f"{cases[0].network}, {cases[0].macs:.0%} MACs, {method.name}, {stage}: test top-1"
+            name = f"{cases[0].network}, {cases[0].macs:.0%} MACs, {method.name}, {stage}: test top-1"
             values = [100 * seed[key] for seed in seeds]
-            yield Row(case, statistics.mean(values), "%", peer=f"seeds: {_spread(values)}; {kept:.1%} of the MACs kept")
+            yield Row(name, statistics.mean(values), "%", peer=f"seeds: {_spread(values)}; {kept:.1%} of the MACs kept")
     yield from _difference(f"{cases[0].network}, {cases[0].macs:.0%} MACs", found)
 
 
 def _difference(name: str, found: dict[Method, list[dict[str, Json]]]) -> Iterator[Row]:
     """Best of ours against best of the peer's, both chosen on validation images."""
     best: dict[bool, Method] = {}
+    whole = max(len(seeds) for seeds in found.values())
     for method, seeds in found.items():
+        if len(seeds) < whole:
+            continue
         rival = best.setdefault(method.is_peer, method)
         if _mean(seeds, "validation") > _mean(found[rival], "validation"):
             best[method.is_peer] = method
