@@ -25,7 +25,7 @@ def functional(exported: ExportedProgram) -> ExportedProgram:
     order = {node: position for position, node in enumerate(nodes)}
     aliases = _aliases(nodes)
     writes = {node: _versions(node) for node in nodes if _mutates(node)}
-    plain = all(_is_plain(node, versions, aliases[node], order) for node, versions in writes.items())
+    plain = all(_is_plain(node, versions, aliases.get(node, ()), order) for node, versions in writes.items())
     if not plain or any(_is_hidden_view(node) for node in nodes):
         return exported.run_decompositions({})
     for node, versions in writes.items():

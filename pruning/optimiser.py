@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pruning.plan import Plan
+from pruning.surgery import selected
 
 Kept = Mapping[int, tuple[int, ...]]
 """Axis -> kept positions."""
@@ -78,7 +79,7 @@ def _shortened(where: str, value: Any, before: list[int], kept: Kept) -> list[Te
         raise ValueError(f"{where}: expected shape {before} or 1 along an axis, got {list(value.shape)}; {REMEDY}")
     for axis, positions in kept.items():
         if value.shape[axis] == before[axis]:
-            value = value.index_select(axis, torch.tensor(positions, device=value.device))
+            value = selected(value, axis, torch.tensor(positions, device=value.device))
     return [value]
 
 

@@ -131,16 +131,22 @@ def _is_fresh(norm: BatchNorm) -> bool:
 
 
 def _take_statistics(model: nn.Module, norms: Sequence[BatchNorm], example: Inputs) -> None:
-    """Give batch norms the statistics of random inputs, several batches at once."""
+    """Give batch norms the statistics of random inputs, several batches at once where the network takes them."""
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.train()
         norm.momentum = 1.0
-    wide = tuple(torch.cat([x] * EXAMPLES) for x in example)
-    model(*(x.to(like.dtype) for x, like in zip(random_inputs(wide), example, strict=True)))
+    try:
+        _run_randomly(model, tuple(torch.cat([x] * EXAMPLES) for x in example))
+    except Exception:  # the user's own forward may have the size of a batch written out, and raise anything
+        _run_randomly(model, example)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval()
         norm.momentum = momentum
+
+
+def _run_randomly(model: nn.Module, example: Inputs) -> None:
+    model(*(x.to(like.dtype) for x, like in zip(random_inputs(example), example, strict=True)))
 
 
 def require_equal_cut(grouping: Grouping, kept: Mapping[str, tuple[int, ...]], pruned: nn.Module) -> float:

@@ -33,6 +33,7 @@ class Pruner:
         network: the working copy and what is left of it.
         steps: all of them, as the schedule wants them.
         done: how many are done.
+        is_cut: whether the cut of the next one is done, and its training is to come.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Pruner:
             ValueError: the network or the budget is impossible, `tune` is missing or superfluous, or the loader can
                 be iterated only once though there are several steps.
         """
-        self._source = model
+        self._source, self._request = model, request
         self.network = Shrinking(model, example_input, request)
         self.steps: tuple[Step, ...] = tuple(schedule.steps(self.network))
-        self.done, self._is_cut, self._busy = 0, False, False
+        self.done, self.is_cut, self._busy = 0, False, False
         self._schedule, self._tune = schedule, tune
         epochs = sum(step.epochs for step in self.steps)
         if epochs and tune is None:
@@ -83,14 +84,15 @@ class Pruner:
         self._require_idle()
         while self.done < len(self.steps):
             step = self.steps[self.done]
-            if not self._is_cut:
+            if not self.is_cut:
                 self._busy = True
                 self._cut(step)
-                self._is_cut, self._busy = True, False
-                yield self.network.cost
+                self.is_cut, self._busy = True, False
+                if step.cuts:
+                    yield self.network.cost
             self._busy = True
             self._train(step)
-            self.done, self._is_cut, self._busy = self.done + 1, False, False
+            self.done, self.is_cut, self._busy = self.done + 1, False, False
             if step.epochs:
                 yield self.network.cost
 
@@ -130,13 +132,13 @@ class Pruner:
             RuntimeError: in the middle of a step; save when `run` has yielded.
         """
         self._require_idle()
-        return {**self._identity(), "done": self.done, "is_cut": self._is_cut, "network": self.network.state_dict()}
+        return {**self._identity(), "done": self.done, "is_cut": self.is_cut, "network": self.network.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave.
 
         Raises:
-            ValueError: it is of another schedule, budget or network; says what differs, and nothing has changed.
+            ValueError: it is of another schedule, request or network; says what differs, and nothing has changed.
         """
         for key, now in self._identity().items():
             then = state[key]
@@ -145,10 +147,18 @@ class Pruner:
                     then, now = next((a, b) for a, b in zip(then, now, strict=True) if a != b)
                 raise ValueError(f"pruning: the state is of another pruning: {key} was {then}, is {now}")
         self.network.load_state_dict(state["network"])
-        self.done, self._is_cut = state["done"], state["is_cut"]
+        self.done, self.is_cut = state["done"], state["is_cut"]
 
     def _identity(self) -> dict[str, Any]:
-        return {"schedule": self._schedule.name, "steps": [repr(step) for step in self.steps]}
+        request = self._request
+        return {
+            "schedule": self._schedule.name,
+            "criterion": request.criterion.name,
+            "selector": request.selector.name,
+            "constraints": repr(request.constraints),
+            "ignore": repr(request.ignore),
+            "steps": [repr(step) for step in self.steps],
+        }
 
     def _require_idle(self) -> None:
         if self._busy:

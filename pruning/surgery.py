@@ -28,8 +28,8 @@ def cut(model: nn.Module, axes: Cuts, groups: Mapping[str, int]) -> None:
     for (name, axis), (_, kept) in axes.items():
         tensor = tensors[name]
         index = torch.tensor(kept, device=tensor.device)
-        gradient = None if tensor.grad is None else _selected(tensor.grad, axis, index)
-        _replace(tensor, _selected(tensor.data, axis, index))
+        gradient = None if tensor.grad is None else selected(tensor.grad, axis, index)
+        _replace(tensor, selected(tensor.data, axis, index))
         tensor.grad = gradient
     for name, count in groups.items():
         layer = model.get_submodule(name)
@@ -43,7 +43,7 @@ def cut(model: nn.Module, axes: Cuts, groups: Mapping[str, int]) -> None:
         _resize(model.get_submodule(name))
 
 
-def _selected(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
+def selected(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
     """Some positions of an axis, in the memory format the tensor has."""
     selected = tensor.index_select(axis, index)
     for rank, memory in ((4, torch.channels_last), (5, torch.channels_last_3d)):

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from pruning.criteria.magnitude import weight_members
-from pruning.groups import Group, Grouping, Member
-from pruning.layers import output_axes
+from pruning.criteria.filters import filter_members
+from pruning.groups import Grouping, Member
 from pruning.trace import tensors_of
 
 
@@ -30,34 +29,29 @@ def zero_filters(grouping: Grouping, kept: Mapping[str, tuple[int, ...]], model:
     Raises:
         ValueError: no weight makes the units of a group (it is named); nothing has changed.
     """
-    tensors, found = tensors_of(model), list[tuple[Member, int]]()
+    tensors, members, found = tensors_of(model), filters_and_biases(grouping), list[tuple[Member, int]]()
     for group in grouping.groups:
         gone = sorted(set(range(group.size)) - set(kept.get(group.name, range(group.size))))
         if gone:
-            found += [(member, unit) for member in weights_and_biases(grouping, group) for unit in gone]
+            found += [(member, unit) for member in members[group.name] for unit in gone]
     with torch.no_grad():
         for member, unit in found:
             tensor = tensors[member.tensor]
             tensor.index_fill_(member.axis, torch.tensor(member.indices[unit], device=tensor.device), 0)
 
 
-def weights_and_biases(grouping: Grouping, group: Group) -> list[Member]:
-    """The parameters that are zeroed for a group's units.
+def filters_and_biases(grouping: Grouping) -> dict[str, list[Member]]:
+    """Group name -> the parameters that are zeroed for its units.
 
     Raises:
-        ValueError: no weight makes the units.
+        ValueError: no weight makes the units of a group (it is named).
     """
-    axes = output_axes(grouping.trace)
-    parameters = weight_members(group, tensors_of(grouping.trace.model))
-    weights = [member for member in parameters if member.axis == axes.get(member.tensor, 0)]
-    if not weights:
-        raise ValueError(
-            f"group {group.name!r} has no filters that could be zeroed, only "
-            f"{', '.join(m.tensor for m in group.members)}; leave it out with ignore=, or choose another schedule"
-        )
-    layers = {_layer(member.tensor) for member in weights}
-    biases = [m for m in group.members if "bias" in m.tensor.rpartition(".")[2] and _layer(m.tensor) in layers]
-    return [*weights, *biases]
+    found = {}
+    for group, weights in zip(grouping.groups, filter_members(grouping).values(), strict=True):
+        layers = {_layer(member.tensor) for member in weights}
+        biases = [m for m in group.members if "bias" in m.tensor.rpartition(".")[2] and _layer(m.tensor) in layers]
+        found[group.name] = [*weights, *biases]
+    return found
 
 
 def _layer(tensor: str) -> str:

@@ -128,7 +128,9 @@ class Lab:
     def finish(self, context: StageContext, trainer: Trainer, loader: Loader, part: Part | None = None) -> Trainer:
         """Runs a training to its end, from the stage's checkpoint on.
 
-        It is saved after every epoch, and within long epochs every `CHECKPOINT_SECONDS`.
+        It is saved after every epoch, and within long epochs every `CHECKPOINT_SECONDS`. Not after the last one of a
+        part that wants to be told of it: were it killed before the stage has noted that the part is done, it would
+        go on with no epoch left to tell of.
         """
         part = part or Part()
         state = TrainingState(context.checkpoints / part.name, {"trainer": trainer})
@@ -152,7 +154,8 @@ class Lab:
             for loss in trainer.run(loader, report):
                 if part.after_epoch is not None:
                     part.after_epoch(trainer.epoch)
-                save()
+                if part.after_epoch is None or trainer.epoch < epochs:
+                    save()
                 scores: dict[str, Json] = {"score": trainer.best.scores[-1][1]} if trainer.best else {}
                 context.log("epoch", epoch=trainer.epoch, loss=loss, **scores)
         return trainer

@@ -109,20 +109,18 @@ class _Work:
         self.losses, self.steps = state.extra.get("losses", []), state.extra.get("steps", [])
         if not self.steps:
             self._measure("before", self.original, 1.0)
-        whole, done = pruner.network.macs, pruner.done
         for _ in pruner.run():
-            network = pruner.network.model
-            what = "cut" if pruner.done == done else "trained"
-            done = pruner.done
-            self._measure(what, network, pruning.count_macs(network, self.lab.example) / whole)
-            state.save(done, losses=self.losses, steps=self.steps)
+            network, what = pruner.network.model, "cut" if pruner.is_cut else "trained"
+            self._measure(what, network, pruning.count_macs(network, self.lab.example) / pruner.network.macs)
+            state.save(pruner.done, losses=self.losses, steps=self.steps)
         return pruner.result()
 
     def _pruner(self) -> pruning.Pruner:
         lab, config = self.lab, self.config
         images = lab.splits.calibration(min(config.images, len(lab.splits.train)), seed=lab.config.data.split_seed)
         request = request_of(config, list(Loader(images, lab.config.data.batch_size)))
-        trains = config.fine_tune_epochs or (config.schedule != "one-shot" and config.step_epochs)
+        cuts = {"one-shot": 1, "iterative": config.steps}.get(config.schedule, 2)
+        trains = config.fine_tune_epochs or (cuts > 1 and config.step_epochs)
         tune = self._tune if trains else None
         return pruning.Pruner(self.original, lab.example, request, schedule_of(config), tune)
 

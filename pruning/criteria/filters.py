@@ -49,7 +49,8 @@ def filter_members(grouping: Grouping) -> dict[str, list[Member]]:
         if not found[group.name]:
             raise ValueError(
                 f"group {group.name!r} has no filters: none of its weights computes it, only "
-                f"{', '.join(m.tensor for m in group.members)}; leave it out with ignore=, or choose another criterion"
+                f"{', '.join(m.tensor for m in group.members)}; leave it out with ignore=, or choose another criterion "
+                f"or schedule"
             )
     return found
 

@@ -52,6 +52,11 @@ class Step:
     counts: tuple[tuple[str, int], ...] = ()
     soft: tuple[float, ...] = ()
 
+    @property
+    def cuts(self) -> bool:
+        """Whether anything is removed."""
+        return self.limit is not None or bool(self.counts)
+
 
 class Schedule(ABC):
     """When to prune. A pure function of the network as it came, so that an interrupted pruning finds the same steps.

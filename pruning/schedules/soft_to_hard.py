@@ -11,7 +11,7 @@ from typing import ClassVar, final
 
 from pruning.schedules.base import Schedule, Step, checked_count
 from pruning.shrinking import Shrinking
-from pruning.zeroing import weights_and_biases
+from pruning.zeroing import filters_and_biases
 
 
 @final
@@ -46,8 +46,7 @@ class SoftToHard(Schedule):
         Raises:
             ValueError: a group has no filters that could be zeroed (it is named).
         """
-        for group in network.original.groups:
-            weights_and_biases(network.original, group)
+        filters_and_biases(network.original)
         cost, limit = network.cost, network.budget.limit
         shares = [asymptotic_share(epoch / self.epochs) if self.gradual else 1.0 for epoch in range(1, self.epochs)]
         soft = (*(cost + (limit - cost) * share for share in shares), limit)

@@ -68,6 +68,27 @@ def test_an_interrupted_pruning_goes_on_to_the_same_end(
     assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_soft_pruning_killed_after_its_last_epoch_goes_on(
+    command: Command, interrupted: Callable[..., None], arguments: tuple[object, ...], tmp_path: Path
+) -> None:
+    soft = ("--schedule", "soft-to-hard", "--step-epochs", 2, "--set", "data.batch_size=512")
+    whole = command(*arguments, *soft, "--out", tmp_path / "whole")
+    assert [step["what"] for step in whole["steps"]] == ["before", "trained", "cut"]
+    interrupted("picojoule.pipeline.prune.accuracy", 2, *arguments, *soft, "--out", tmp_path / "halves")
+    halves = command(*arguments, *soft, "--out", tmp_path / "halves")
+    assert (halves["losses"], halves["steps"]) == (whole["losses"], whole["steps"])
+    first, second = (load_file(about["weights"]) for about in (whole, halves))
+    assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize(("steps", "named"), [(1, ["before", "cut"]), (2, ["before", "cut", "cut"])])
+def test_iterative_pruning_without_training(
+    command: Command, arguments: tuple[object, ...], tmp_path: Path, steps: int, named: list[str]
+) -> None:
+    options = ("--schedule", "iterative", "--steps", steps, "--step-epochs", 2 - steps, "--out", tmp_path)
+    assert [step["what"] for step in command(*arguments, *options)["steps"]] == named
+
+
 @pytest.mark.parametrize("schedule", ["entwined", "soft-to-hard"])
 def test_other_schedules(command: Command, arguments: tuple[object, ...], tmp_path: Path, schedule: str) -> None:
     options = ("--schedule", schedule, "--step-epochs", 1 if schedule == "soft-to-hard" else 0, "--parameters", 0.5)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from pruning import trace
+from pruning import find_groups, trace
 from pruning.trace import replay
 
 
@@ -132,6 +132,15 @@ def test_what_belongs_to_others_is_never_renamed(retraced, model):
 def test_a_write_that_keeps_its_type_is_not_turned_into_one_that_promotes(retraced):
     trace(Net(lambda y: y.mul_(torch.ones(4, 1, 1, dtype=torch.float64))), torch.randn(2, 2, 4, 4))
     assert retraced
+
+
+def test_an_operation_on_a_list_is_named_where_it_has_no_rule():
+    def tail(y):
+        torch._foreach_add_([y], 1.0)
+        return y
+
+    grouping = find_groups(trace(Net(tail), torch.randn(2, 2, 4, 4)))
+    assert any("no rule for aten._foreach_add" in entry.reason for entry in grouping.frozen)
 
 
 def test_what_no_output_needs_is_no_part_of_the_graph():

@@ -174,3 +174,14 @@ def test_state_over_all_parameters_is_refused_by_name(grouping):
     plan = Plan.from_kept(grouping, KEPT)
     with pytest.raises(ValueError, match="LBFGS, state .* of 'stem.weight'.*make a new optimiser"):
         cut_optimiser(optimiser, plan.apply(model), plan)
+
+
+def test_momentum_keeps_the_memory_format_of_its_parameter():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3)).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    optimiser.step()
+    plan = Plan.from_kept(find_groups(trace(model, torch.randn(2, 3, 8, 8))), {"0": (0, 2, 5)})
+    cut_optimiser(optimiser, plan.apply(model), plan)
+    for parameter in model.parameters():
+        assert optimiser.state[parameter]["momentum_buffer"].stride() == parameter.stride()

@@ -81,7 +81,8 @@ def test_killed_in_a_phase_of_a_trainer_it_goes_on_bit_for_bit(schedule):
                 state = copy.deepcopy(pruner.state_dict())
         tune.kill_in = None
         again = start(schedule, tune)
-        again.load_state_dict(state)
+        if state is not None:  # there is none before the first cut or the end of a training without one
+            again.load_state_dict(state)
         list(again.run())
         assert tune.trained == [1, 2, 3, 4]
         assert again.result().plan == whole.result().plan
@@ -103,6 +104,10 @@ def test_a_state_is_plain_and_the_users_to_keep():
         (lambda: start(Iterative(2, 0, 0), macs=0.4), r"another pruning: steps was Step\(.*limit=\d+\.\d+"),
         (lambda: start(Iterative(3, 0, 0)), r"another pruning: steps was \["),
         (lambda: start(OneShot()), r"another pruning: schedule was iterative, is one-shot"),
+        (lambda: start(Iterative(2, 0, 0), criterion="random"), r"criterion was magnitude, is random"),
+        (lambda: start(Iterative(2, 0, 0), selector="local"), r"selector was global, is local"),
+        (lambda: start(Iterative(2, 0, 0), min_keep=2), r"constraints was .*min_keep=1.*, is .*min_keep=2"),
+        (lambda: start(Iterative(2, 0, 0), ignore=["0"]), r"ignore was \(\), is \('0',\)"),
     ],
 )
 def test_states_of_another_pruning(other, message):

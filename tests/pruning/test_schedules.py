@@ -1,6 +1,7 @@
 """Schedules: their steps by hand, and what each promises on a network."""
 
 import copy
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -58,7 +59,8 @@ def test_a_few_units_at_a_time_layer_by_layer():
     assert [step.epochs for step in steps] == [2, 2, 2, 2, 5]
 
 
-def test_the_soft_share_grows_as_published():
+def test_the_soft_share_grows_as_published(monkeypatch):
+    monkeypatch.setattr(sys.modules[SoftToHard.__module__], "filters_and_biases", lambda grouping: {})
     assert asymptotic_share(0) == 0 and asymptotic_share(1) == 1
     assert asymptotic_share(1 / 8) == pytest.approx(0.75, abs=2e-5)
     soft, hard = SoftToHard(epochs=8, final_epochs=2).steps(at(800.0, 400.0))
@@ -202,7 +204,7 @@ def test_units_that_no_weight_makes_cannot_be_zeroed():
 
     model = Scale()
     grouping = find_groups(trace(model, X))
-    with pytest.raises(ValueError, match=r"group 'scale' has no filters that could be zeroed, only scale"):
+    with pytest.raises(ValueError, match=r"group 'scale' has no filters: .* only scale"):
         zero_filters(grouping, {"scale": (0, 1)}, model)
     assert bool((model.scale == 1).all())
     with pytest.raises(ValueError, match=r"group 'scale' has no filters"):
