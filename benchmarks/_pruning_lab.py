@@ -24,7 +24,7 @@ from picojoule.sources import open_float
 
 HELD_OUT = 5000
 EVALUATION_BATCH = 500
-STATISTICS_SEED = 1000  # added to the seed, for other images than those that were scored on
+STATISTICS_SEED = 1000  # added to the seed, to draw anew
 
 
 @dataclass(frozen=True)

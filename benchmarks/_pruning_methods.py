@@ -1,11 +1,13 @@
 """What `benchmarks.pruning` compares: every criterion of ours with each selector that suits it, and the peer's.
 
 The peer is torch-pruning, used as its own CIFAR benchmark does: channels go in many small steps until the network has
-the wanted multiply-accumulates. It may cut the channels inside residual blocks only, because it cuts through the
-padded shortcuts of these networks (option A) and leaves a network that does not run.
+the wanted multiply-accumulates. Its Taylor criterion has the gradients of the unpruned network, of as many images as
+ours, which it cuts along with the weights. It may cut the channels inside residual blocks only, because it cuts through
+the padded shortcuts of these networks (option A) and leaves a network that does not run.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -69,7 +71,8 @@ def _selectors(criterion: str) -> list[str]:
 
 def _ours(criterion: str, selector: str) -> Method:
     def cut(job: Job) -> nn.Module:
-        judge = pruning.criterion(criterion, **({"seed": job.seed} if criterion == "random" else {}))
+        draws = "seed" in inspect.signature(type(pruning.criterion(criterion))).parameters
+        judge = pruning.criterion(criterion, **({"seed": job.seed} if draws else {}))
         loader = job.batches if judge.needs_data else None
         return pruning.prune(
             job.model, job.example, macs=job.macs, criterion=judge, loader=loader, selector=selector

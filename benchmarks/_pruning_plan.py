@@ -15,7 +15,7 @@ class Plan:
             first seed; None: all.
         budgets: shares of the multiply-accumulates kept.
         score_images: training images that criteria see.
-        statistics_images: other training images, that batch norms are re-estimated on.
+        statistics_images: training images, drawn anew, that batch norms are re-estimated on.
         training_images: of the training set; None: all that are not held out.
         validation_images: held out of training and distorted, as the published weights were trained on them; the
             best method is chosen on them.

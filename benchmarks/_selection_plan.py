@@ -119,7 +119,7 @@ SGD = Recipe(epochs=10, learning_rate=0.05, weight_decay=5e-4, clip=None, distil
 FULL = Plan(
     {
         "resnet20": Retraining(replace(DISTILLED, epochs=2)),
-        "resnet56": Retraining(replace(DISTILLED, epochs=1), levels=(0.92, 0.945), images=11_264),
+        "resnet56": Retraining(replace(DISTILLED, epochs=1), levels=(0.92, 0.945)),
         "vgg16_bn_cifar": Retraining(replace(DISTILLED, epochs=1), levels=(0.88, 0.92), images=11_264),
     },
     {"vgg16_bn_cifar": FromScratch(SGD)},

@@ -68,7 +68,7 @@ def from_scratch(name: str, settings: FromScratch, data: DataSplits, store: Stor
         lay_out(network, torch.channels_last)
         trainer = Trainer(network, settings.recipe)
         loader = data.train_loader(BATCH) if settings.images is None else _few(data, settings.images)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
             finish(trainer, loader, store.path("training", key), say)
         lay_out(network, torch.contiguous_format)
 

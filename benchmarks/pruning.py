@@ -30,6 +30,7 @@ from benchmarks._pruning_methods import Method, methods
 from benchmarks._pruning_plan import FULL, QUICK, Plan
 from benchmarks._report import Row, at_least, environment, markdown
 from benchmarks._store import Store
+from picojoule.code_version import code_version
 from picojoule.files import Json, read_json, write_json
 
 GOAL = 0.3  # pp
@@ -149,7 +150,12 @@ def main() -> None:
         about = {"network": arguments.network, "command": command, "seeds": seeds, "configuration": asdict(plan)}
         write_json(
             store.rows("pruning", arguments.network),
-            {**about, "environment": environment(), "rows": [asdict(row) for row in found]},
+            {
+                **about,
+                "code_version": code_version(),
+                "environment": environment(),
+                "rows": [asdict(row) for row in found],
+            },
         )
         print(markdown(found), flush=True)
         if arguments.json is not None:
