@@ -60,5 +60,8 @@ def main() -> None:
             app(standalone_mode=True)
         except SystemExit as leaving:
             if leaving.code == INTERRUPTED:
-                print("interrupted; the same command goes on where it was", file=sys.stderr)
+                print(
+                    "interrupted; the same command goes on from the last checkpoint, a minute back at most",
+                    file=sys.stderr,
+                )
             raise

@@ -1,5 +1,6 @@
 """Tables of `picojoule prune`: what can be pruned and what cannot; what was kept, and what it cost."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pruning import Explanation
+from pruning.explanation import GroupRow
+from pruning.groups import Frozen
 
 SHOWN_LAYERS = 3
 
@@ -22,14 +25,17 @@ def explanation_rows(explanation: Explanation) -> dict[str, Any]:
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Groups, and frozen channels by their reason."""
-    table = _table("group", "channels", "MACs saved by half of them", "layers that shrink together")
-    for group in explanation.groups:
-        table.add_row(group.name, str(group.units), f"{100 * group.share:.1f} %", _some(group.layers))
+    """Groups, those of repeated layers in one row, and frozen channels by their reason."""
+    table = _table("group", "alike", "channels", "MACs saved by half of them", "layers that shrink together")
+    for alike in _alike(explanation.groups):
+        first = alike[0]
+        table.add_row(
+            first.name, f"x {len(alike)}", str(first.units), f"{100 * first.share:.1f} %", _some(first.layers)
+        )
     console.print(table)
     if explanation.frozen:
         frozen = _table("\nleft whole because of", "channels", "of")
-        for reason, entries in explanation.frozen.items():
+        for reason, entries in _reasons(explanation).items():
             channels = sum(entry.count for entry in entries)
             frozen.add_row(reason, str(channels), _some([f"{entry.tensor} axis {entry.axis}" for entry in entries]))
         console.print(frozen)
@@ -60,6 +66,27 @@ def print_pruned(values: Mapping[str, Any], console: Console) -> None:
     console.print(f"masked and cut network differ by {values['max_difference']:.1e} at most (relative, fp64)")
     for what in ("plan", "weights", "picture"):
         console.print(f"{what}: {values[what]}", soft_wrap=True)
+
+
+def _alike(groups: Sequence[GroupRow]) -> list[list[GroupRow]]:
+    """Groups whose names differ in numbers only, of as many channels in as many layers, that save alike."""
+    found: dict[tuple[str, int, int, str], list[GroupRow]] = {}
+    for group in groups:
+        key = (_without_numbers(group.name), group.units, len(group.layers), f"{group.share:.3f}")
+        found.setdefault(key, []).append(group)
+    return list(found.values())
+
+
+def _reasons(explanation: Explanation) -> dict[str, list[Frozen]]:
+    """Frozen channels by the first of the reasons that differ in numbers only."""
+    found: dict[str, tuple[str, list[Frozen]]] = {}
+    for reason, entries in explanation.frozen.items():
+        found.setdefault(_without_numbers(reason), (reason, []))[1].extend(entries)
+    return dict(found.values())
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d+", "#", text)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,13 @@ def import_factory(name: str) -> Callable[..., Any]:
     if not callable(factory):
         raise UserError(f"{name}: module {module_name} has no function {attribute!r}")
     return factory
+
+
+def described(error: Exception) -> str:
+    """What went wrong in the user's code, and in which line: "RuntimeError: no such layer (models.py, line 12)"."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no message'} ({place.filename}, line {place.lineno})"
 
 
 def source_digest(name: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pruning.trace import Edit, Inputs, Trace, replay
+from pruning.replay import Edit, replay
+from pruning.trace import Inputs, Trace
 
 
 def activations(trace: Trace, inputs: Inputs, nodes: Container[str], *, edit: Edit | None = None) -> dict[str, Tensor]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, fx
 
 from pruning.groups import Grouping, Sites
-from pruning.trace import Edit, Inputs, Trace, replay
+from pruning.replay import Edit, replay
+from pruning.trace import Inputs, Trace
 
 
 def gated(

@@ -40,8 +40,8 @@ def require_sound_network(model: nn.Module, criterion: Criterion) -> None:
     refused in half precision, where small gradients vanish; checks of a cut are always in float64.
 
     Raises:
-        ValueError: a hook writes a layer's weight, a tensor holds NaN, or a criterion would run it in half precision
-            (the layer or the tensor is named).
+        ValueError: a hook writes a layer's weight, a tensor holds NaN, a parameter infinity, or a criterion would run
+            it in half precision (the layer or the tensor is named).
     """
     for name, module in model.named_modules():
         for hook in module._forward_pre_hooks.values():
@@ -51,11 +51,17 @@ def require_sound_network(model: nn.Module, criterion: Criterion) -> None:
                         f"layer {name!r}: {kind.__name__} computes its weight before every forward pass, so the weight "
                         f"cannot be cut; call {remedy}() on it first"
                     )
+    own = dict(model.named_parameters(remove_duplicate=False))  # a buffer may be a mask of minus infinity
     for name, tensor in tensors_of(model).items():
         if not tensor.is_floating_point():
             continue
-        if bool(torch.isnan(tensor).any()):
-            raise ValueError(f"{type(model).__name__}, tensor {name!r}: holds NaN, so nothing can be scored or checked")
+        broken = (
+            "NaN" if bool(tensor.isnan().any()) else "infinity" if name in own and bool(tensor.isinf().any()) else ""
+        )
+        if broken:
+            raise ValueError(
+                f"{type(model).__name__}, tensor {name!r}: holds {broken}; nothing can be scored or checked"
+            )
         if criterion.needs_data and tensor.dtype in HALF:
             raise ValueError(
                 f"criterion {criterion.name!r} runs the network, whose {name!r} is {tensor.dtype}: small gradients "

@@ -1,4 +1,4 @@
-"""The traced network: a functional ATen graph of the user's module, and a way to run that graph again.
+"""The traced network: a functional ATen graph of the user's module.
 
 `torch.export` is the source of truth for which channel goes where (design.md, decision 4). The graph is
 made functional (`pruning.functional`), so an edited value can never be reached through an alias, and the
@@ -8,11 +8,12 @@ first axis of every input is left dynamic, so batches of any size replay.
 from __future__ import annotations
 
 import copy
+import io
+import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -21,7 +22,6 @@ from torch.export import Dim, ExportedProgram
 from pruning.functional import functional
 
 Inputs = tuple[Tensor, ...]
-Edit = Callable[[fx.Node, Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,16 +84,48 @@ def trace(model: nn.Module, example_input: Tensor | Inputs) -> Trace:
     twin = copy.deepcopy(model).eval()
     shapes = tuple({0: Dim.AUTO} for _ in inputs)
     try:
-        with preserved_rng(), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with preserved_rng(), torch.no_grad(), _quiet():
             program = functional(torch.export.export(twin, inputs, dynamic_shapes=shapes))
     except Exception as error:  # the exporter raises many unrelated types; all mean "cannot be exported"
+        _require_accepted(model, inputs)
         raise ValueError(
             f"{type(model).__name__} cannot be exported, so its channel groups are unknown and nothing was "
             f"pruned. torch.export says: {_reason(error)}. Rewrite that operation (data-dependent control "
             f"flow is the usual cause), or prune the submodule that does not contain it."
         ) from error
     return Trace(twin, program, inputs)
+
+
+def _require_accepted(model: nn.Module, inputs: Inputs) -> None:
+    """Refuses inputs that the network itself does not take.
+
+    Raises:
+        ValueError: what was given, and what the network says to it.
+    """
+    try:
+        with preserved_rng(), torch.no_grad():
+            copy.deepcopy(model).eval()(*inputs)
+    except Exception as error:  # the user's own code may raise anything
+        given = ", ".join(f"{value.dtype} {list(value.shape)}" for value in inputs)
+        floats = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
+        raise ValueError(
+            f"example_input: {type(model).__name__}, whose parameters are {', '.join(sorted(floats))}, does not take "
+            f"({given}): {_reason(error)}. Give inputs of the shape and dtype that it takes."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's warnings, and the graphs it writes to standard error before it raises, are not for our users."""
+    noisy = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = noisy.level
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        noisy.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            noisy.setLevel(level)
 
 
 def _reason(error: Exception) -> str:
@@ -120,61 +152,6 @@ def as_inputs(example_input: Tensor | Inputs) -> Inputs:
     if sizes == {1}:
         inputs = tuple(torch.cat([value, value]) for value in inputs)
     return tuple(value.detach() for value in inputs)
-
-
-def replay(
-    traced: Trace,
-    inputs: Inputs,
-    *,
-    edit: Edit | None = None,
-    values: Mapping[str, Tensor] | None = None,
-) -> tuple[Any, ...]:
-    """Run the graph.
-
-    Args:
-        traced: the network.
-        inputs: one tensor per input, any batch size.
-        edit: called with every operation and its result; what it returns takes the result's place.
-        values: tensors to use instead of the module's own (qualified name -> tensor), e.g. in fp64.
-
-    Returns:
-        The flattened outputs of the network.
-    """
-    signature = traced.program.graph_signature
-    table = traced.values() if values is None else values
-    lifted = {**traced.tensors(), **signature.inputs_to_lifted_tensor_constants}
-    queue = iter(inputs)
-    arguments = [
-        table[lifted[node.name]] if node.name in lifted else next(queue)
-        for node in traced.program.graph.nodes
-        if node.op == "placeholder"
-    ]
-    own = traced.values()
-    retyped = {own[name].dtype: value.dtype for name, value in table.items() if value.is_floating_point()}
-    result = _Replay(traced.program.graph_module, edit, retyped).run(*arguments)
-    return tuple(result)
-
-
-class _Replay(fx.Interpreter):
-    """Interpreter that lets `edit` replace results and skips the exporter's assertions (they bake dtypes).
-
-    Tensors made from nothing (`zeros`) have baked dtypes too; they follow the parameters: old dtype -> new.
-    """
-
-    def __init__(self, module: fx.GraphModule, edit: Edit | None, retyped: Mapping[torch.dtype, torch.dtype]) -> None:
-        super().__init__(module)
-        self._edit, self._retyped = edit, retyped
-
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        if kwargs.get("dtype") in self._retyped and not any(isinstance(value, Tensor) for value in args):
-            kwargs = {**kwargs, "dtype": self._retyped[kwargs["dtype"]]}
-        return super().call_function(target, args, kwargs)
-
-    def run_node(self, n: fx.Node) -> Any:
-        if n.op == "call_function" and str(n.target).startswith("aten._assert"):
-            return None
-        value = super().run_node(n)
-        return value if self._edit is None or n.op == "output" else self._edit(n, value)
 
 
 @contextmanager

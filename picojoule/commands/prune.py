@@ -7,7 +7,6 @@ import typer
 
 from picojoule.circuits.commands import JsonOption
 from picojoule.commands.options import (
-    DataOption,
     ModelArgument,
     RootOption,
     SettingsOption,
@@ -21,6 +20,9 @@ from picojoule.errors import UserError
 CRITERION = "What makes a channel important: taylor (default), magnitude, sosp-h, ...; a wrong name lists them."
 SELECTOR = "global (default) compares channels of all layers, local takes the same share of each, ..."
 SCHEDULE = "one-shot (default), iterative, entwined or soft-to-hard."
+DataChoice = Annotated[
+    str | None, typer.Option(help="Data set: digits (default), cifar10, mnist or package.module:factory.")
+]
 UNUSED = ("train", "quantise", "tolerance", "select", "retrain", "deploy", "energy")
 
 
@@ -28,7 +30,7 @@ def prune(
     model: ModelArgument,
     out: Annotated[Path | None, typer.Option(help="Folder of the pruning. An interrupted one goes on in it.")] = None,
     weights: WeightsOption = None,
-    data: DataOption = "digits",
+    data: DataChoice = None,
     data_root: RootOption = None,
     macs: Annotated[float | None, typer.Option(help="Share of the multiply-accumulates to keep; default 0.5.")] = None,
     parameters: Annotated[float | None, typer.Option(help="Share of the parameters to keep instead.")] = None,
@@ -62,14 +64,14 @@ def prune(
     from picojoule.tables import console
 
     if explain:
-        explanation = explained(model, input_shape, keep or [])
+        explanation = explained(model, input_shape, data, data_root, keep or [])
         print_explanation(explanation, console())
         emit(explanation_rows(explanation), as_json)
         return
     if out is None:
         raise UserError("--out FOLDER is needed, for the plan and the weights; or --explain to see what can be pruned")
     check_prune_folder(out)
-    options = source(model, weights, data, data_root) | {
+    options = source(model, weights, data or "digits", data_root) | {
         "name": NAME,
         "seed": seed,
         "prune.macs": 0.5 if macs is None and parameters is None else macs,

@@ -10,10 +10,11 @@ import torch
 import pruning
 from approx import accuracy
 from picojoule.commands.workplace import Workplace
-from picojoule.config import RunConfig
-from picojoule.data import Loader
+from picojoule.config import DataConfig, RunConfig
+from picojoule.data import Loader, load_data
 from picojoule.errors import UserError
 from picojoule.files import Json, write_json
+from picojoule.models import check_input
 from picojoule.pipeline.lab import Lab
 from picojoule.pipeline.networks import WEIGHTS, load_network
 from picojoule.pipeline.prepare import prepare
@@ -39,9 +40,24 @@ def check_prune_folder(folder: Path) -> None:
         raise UserError(f"{folder} holds another run; choose another folder")
 
 
-def explained(model: str, input_shape: str | None, keep: Sequence[str]) -> pruning.Explanation:
-    """What of a network by name can be pruned; its weights do not matter."""
-    network, example = open_float(model, None, None), torch.zeros(1, *input_shape_of(model, input_shape))
+def explained(
+    model: str, input_shape: str | None, data: str | None, data_root: Path | None, keep: Sequence[str]
+) -> pruning.Explanation:
+    """What of a network by name can be pruned; its weights do not matter.
+
+    Args:
+        model: name.
+        input_shape: "C,H,W" of an image; else that of the data set, where one is named, else that the model is for.
+        data, data_root: name and place of a data set.
+        keep: layers left alone.
+    """
+    shape: tuple[int, ...]
+    if input_shape is None and data is not None:
+        shape = load_data(DataConfig(name=data, root=None if data_root is None else str(data_root))).train.shape
+    else:
+        shape = input_shape_of(model, input_shape)
+    network, example = open_float(model, None, None), torch.zeros(1, *shape)
+    check_input(network, shape, name=model)
     grouping = pruning.find_safe_groups(pruning.trace(network, (example,)), ignore=keep)
     return pruning.explain(grouping, pruning.macs_cost(grouping, pruning.count_macs(network, example)))
 

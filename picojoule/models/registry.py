@@ -9,7 +9,7 @@ from torch import nn
 
 from picojoule.errors import UserError, did_you_mean
 from picojoule.torchvision_ops import import_torchvision
-from picojoule.user_code import import_factory
+from picojoule.user_code import described, import_factory
 
 ModelFactory = Callable[..., nn.Module]
 
@@ -101,15 +101,17 @@ def make_model(name: str, **options: Any) -> nn.Module:
         options: keyword arguments of the factory, for instance num_classes=10.
 
     Raises:
-        UserError: unknown name; options the factory does not take; a factory that returns no network.
+        UserError: unknown name; options the factory does not take; a factory that fails or returns no network.
     """
     factory = _find(name)
     try:
         model = factory(**options)
-    except TypeError as error:
-        if not options or "argument" not in str(error):
+    except Exception as error:
+        if isinstance(error, TypeError) and options and "argument" in str(error):
+            raise UserError(f"model {name}: options {sorted(options)} do not fit: {error}") from error
+        if ":" not in name:
             raise
-        raise UserError(f"model {name}: options {sorted(options)} do not fit: {error}") from error
+        raise UserError(f"model {name}: the factory failed with {described(error)}") from error
     if not isinstance(model, nn.Module):
         raise UserError(f"model {name}: expected the factory to return a torch.nn.Module, got {type(model).__name__}")
     return model.eval()

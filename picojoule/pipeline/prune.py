@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -152,5 +151,5 @@ def _summary(result: pruning.PruneResult) -> dict[str, Json]:
         "params_after": result.params_after,
         "max_difference": result.max_difference,
         "kept": {name: list(counts) for name, counts in result.kept.items()},
-        "frozen": [cast(Json, {k: str(v) for k, v in asdict(cast(Any, f)).items()}) for f in result.frozen],
+        "frozen": [asdict(frozen) for frozen in result.frozen],
     }

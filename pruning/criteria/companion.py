@@ -16,9 +16,10 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 
 from pruning.layers import BATCH_NORMS, norm_factor
+from pruning.replay import Edit
 from pruning.rules import operation
 from pruning.rules.context import argument, operand, place
-from pruning.trace import Edit, Trace
+from pruning.trace import Trace
 
 
 def companion(trace: Trace, response: fx.Node, *, scale_norms: bool, edit: Edit) -> Tensor:

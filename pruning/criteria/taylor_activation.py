@@ -16,7 +16,8 @@ from torch import Tensor, fx
 from pruning.criteria.base import Batches, Criterion, Loss, checked_batches, scalar_loss
 from pruning.gates import require_batch_first
 from pruning.groups import Grouping
-from pruning.trace import preserved_rng, replay
+from pruning.replay import replay
+from pruning.trace import preserved_rng
 
 
 @final

@@ -15,7 +15,8 @@ from pruning.criteria.base import Batches, Criterion, Loss, checked_batches, sca
 from pruning.criteria.magnitude import per_unit, weight_members
 from pruning.groups import Grouping, Member
 from pruning.layers import output_axes
-from pruning.trace import Inputs, Trace, preserved_rng, replay, tensors_of
+from pruning.replay import replay
+from pruning.trace import Inputs, Trace, preserved_rng, tensors_of
 
 
 @final

@@ -1,5 +1,6 @@
 """`picojoule prune` on the digits: what it writes rebuilds the network; an interrupted one goes on to the same end."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
+from torch import nn
 
 import pruning
 from approx import accuracy
 from picojoule.config import DataConfig
 from picojoule.data import Loader, load_data
 from picojoule.errors import UserError
+from picojoule.pruning_tables import print_explanation
 from picojoule.sources import open_float
 
 Command = Callable[..., dict[str, Any]]
@@ -146,3 +150,26 @@ def test_an_impossible_budget_is_refused_before_a_run_trains(tmp_path: Path) -> 
     with pytest.raises(ValueError, match="cannot be met"):
         run_pipeline(parse_config(text, "x.toml"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_explain_takes_the_shape_of_the_data(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.Linear(6, 10))"
+    )
+    (tmp_path / "own_mlp.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    about = command("prune", "own_mlp:make", "--explain", "--data", "digits")
+    assert [(group["name"], group["units"]) for group in about["groups"]] == [("1", 6)]
+    with pytest.raises(UserError, match="its image size is not known; give --input-shape"):
+        command("prune", "own_mlp:make", "--explain")
+    with pytest.raises(UserError, match="images of 3x8x8 .* do not fit"):
+        command("prune", "own_mlp:make", "--explain", "--input-shape", "3,8,8")
+
+
+def test_layers_that_repeat_share_a_row() -> None:
+    model, example = nn.Sequential(*(nn.Linear(6, 6) for _ in range(5))), torch.zeros(2, 6)
+    grouping = pruning.find_safe_groups(pruning.trace(model, example))
+    found = pruning.explain(grouping, pruning.macs_cost(grouping, pruning.count_macs(model, example)))
+    text = io.StringIO()
+    print_explanation(found, Console(file=text, width=200))
+    assert [line.split()[:4] for line in text.getvalue().splitlines()[1:3]] == [["0", "x", "4", "6"], []]

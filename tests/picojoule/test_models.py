@@ -321,8 +321,15 @@ def test_the_users_own_model(tmp_path, monkeypatch):
         check_input(nn.Identity(), (3, 2, 2))
     with pytest.raises(ValueError, match=r"torch\.nn\.Module, got int"):
         make_model("my_model:wrong")
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+    with pytest.raises(ValueError, match="factory failed with ModuleNotFoundError: No module named 'no_such_package'"):
         make_model("my_model:broken")
+
+
+def test_what_fails_in_the_users_own_factory_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "own_broken.py").write_text("def make():\n    raise RuntimeError('no such file\\nat all')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match=r"failed with RuntimeError: no such file \(.*own_broken.py, line 2\)$"):
+        make_model("own_broken:make")
 
 
 def test_wrong_image_size():

@@ -6,7 +6,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from pruning import find_groups, trace
-from pruning.trace import replay
+from pruning.replay import replay
 
 
 class Net(nn.Module):

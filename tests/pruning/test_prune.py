@@ -164,11 +164,43 @@ def test_everything_ignored(build, image):
         prune(build("conv"), image, criterion="magnitude", ignore=["features.*", "classifier.*"])
 
 
-def test_nan_weights_are_refused(build, image):
+@pytest.mark.parametrize(("value", "name"), [("nan", "NaN"), ("inf", "infinity")])
+def test_broken_weights_are_refused(build, image, value, name):
     model = build("conv")
-    model.features[0].weight.data[2] = float("nan")
-    with pytest.raises(ValueError, match="ConvNet, tensor 'features.0.weight': holds NaN"):
+    model.features[0].weight.data[2] = float(value)
+    with pytest.raises(ValueError, match=f"ConvNet, tensor 'features.0.weight': holds {name}"):
         prune(model, image, criterion="magnitude")
+
+
+def test_a_buffer_may_hold_infinity(build, image):
+    model = build("conv")
+    model.register_buffer("mask", torch.full((2, 2), -torch.inf))
+    result = prune(model, image, criterion="magnitude")
+    assert result.macs_after < result.macs_before
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(1, 5, 8, 8), torch.zeros(1, 3, 8, 8).half()])
+def test_an_example_the_network_does_not_take(build, wrong):
+    with pytest.raises(ValueError, match=r"whose parameters are torch.float32, does not take \(torch.float(32|16) \[2"):
+        prune(build("conv"), wrong, criterion="magnitude")
+
+
+class Branching(nn.Module):
+    """Control flow that depends on the data."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        y = self.a(x)
+        return self.b(y * 2 if y.sum() > 0 else y)
+
+
+def test_control_flow_is_refused_quietly(capfd):
+    with pytest.raises(ValueError, match="Branching cannot be exported.*data-dependent"):
+        prune(Branching(), torch.zeros(2, 4), criterion="magnitude")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("training", [True, False])
