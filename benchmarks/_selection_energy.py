@@ -7,7 +7,7 @@ from benchmarks._report import Row
 from benchmarks._selection_choice import choose
 from benchmarks._selection_lab import Laboratory, data
 from benchmarks._selection_methods import OURS, UNIFORM
-from benchmarks._selection_retraining import cheapest, our_points, retrained, uniform_points
+from benchmarks._selection_retraining import METHODS, cheapest, retrained
 from benchmarks._selection_tables import spread
 from deploy.energy import EnergyReport, account_assignment
 from deploy.energy_report import COMPONENTS
@@ -36,7 +36,7 @@ def energy_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
             labs, f"{method.name}, chosen without retraining", [choose(lab, method) for lab in labs]
         )
     if labs[0].store.rows("retraining", labs[0].name).is_file():
-        for name, points in (("knapsack", our_points), ("uniform", uniform_points)):
+        for name, (points, _) in METHODS.items():
             done = [[retrained(lab, point) for point in points(lab)] for lab in labs]
             chosen = [cheapest(row, lab.plan.largest_loss).point for lab, row in zip(labs, done, strict=True)]
             yield from _column_rows(labs, f"{name}, chosen after retraining", chosen)

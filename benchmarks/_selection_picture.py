@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks._selection_choice import choose
 from benchmarks._selection_lab import TUNE, Laboratory
 from benchmarks._selection_methods import OURS, UNIFORM, level_points, methods
-from benchmarks._selection_retraining import our_points, retrained, uniform_points
+from benchmarks._selection_retraining import METHODS, retrained
 from benchmarks._selection_tables import GOAL_LOSS
 from noise_models import FrontPoint
 
@@ -63,11 +63,11 @@ def _chosen(axes: Any, labs: Sequence[Laboratory]) -> None:
 
 
 def _retrained(axes: Any, labs: Sequence[Laboratory]) -> None:
-    epochs = labs[0].plan.retraining[labs[0].name].recipe.epochs
-    for name, points, colour in (("knapsack", our_points, OUR_COLOUR), ("uniform", uniform_points, UNIFORM_COLOUR)):
-        done = zip(*([retrained(lab, p) for p in points(lab)] for lab in labs), strict=True)
-        places = sorted(_mean([(r.saved, r.test) for r in same]) for same in done)
-        label = f"{name}, tuned and retrained {epochs} epochs"
+    words = labs[0].plan.retraining[labs[0].name].words
+    for (name, (points, order)), colour in zip(METHODS.items(), (OUR_COLOUR, UNIFORM_COLOUR), strict=True):
+        done = [[retrained(lab, p) for p in points(lab)] for lab in labs]
+        places = sorted(_mean([(r.saved, r.test) for r in same]) for same in order(done))
+        label = f"{name}, tuned and retrained, {words}"
         _series(axes, places, fmt="D--", color=colour, label=label, markerfacecolor="white")
 
 

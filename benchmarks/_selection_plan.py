@@ -59,6 +59,12 @@ class Retraining:
     batch_size: int = 128
     magnitude: int = 7
 
+    @property
+    def words(self) -> str:
+        """Its length."""
+        epochs = f"{self.recipe.epochs} epoch{'s' * (self.recipe.epochs > 1)}"
+        return epochs if self.images is None else f"{epochs} of {self.images} images"
+
 
 @dataclass(frozen=True)
 class FromScratch:

@@ -50,17 +50,18 @@ class Retrained:
         return 100 * (1 - self.point.energy)
 
 
+Done = Sequence[Sequence[Retrained]]
+"""By seed."""
+
 NOT_CHANGED = Retrained(EXACT, 0.0, 0.0, 0.0, 0.0)
 
 
 def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
     """Every point retrained, and the cheapest ones of each method within bounds on validation loss."""
-    groups = {"knapsack": [our_points(lab) for lab in labs], "uniform": [uniform_points(lab) for lab in labs]}
-    recipe = labs[0].plan.retraining[labs[0].name].recipe
-    for method, found in groups.items():
-        name = f"{labs[0].name}, {method}, tuned and retrained for {recipe.epochs} epochs"
-        done = [[retrained(lab, point) for point in points] for lab, points in zip(labs, found, strict=True)]
-        for same in zip(*done, strict=True):
+    for method, (points, order) in METHODS.items():
+        name = f"{labs[0].name}, {method}, tuned and retrained for {labs[0].plan.retraining[labs[0].name].words}"
+        done = [[retrained(lab, point) for point in points(lab)] for lab in labs]
+        for same in order(done):
             yield _point_row(name, same)
         for bound in (labs[0].plan.largest_loss, SMALL_LOSS):
             yield from _chosen_rows(name, done, bound, goals=method == "knapsack" and bound != SMALL_LOSS)
@@ -79,7 +80,25 @@ def uniform_points(lab: Laboratory) -> list[FrontPoint]:
     points, chosen = UNIFORM.points(lab), choose(lab, UNIFORM)
     here = next(i for i, p in enumerate(points) if p.energy == chosen.energy)
     wanted = 1 - lab.plan.retraining[lab.name].uniform_level
-    return [chosen, points[max(here - 1, 0)], min(points, key=lambda p: abs(p.energy - wanted))]
+    wished = [chosen, points[max(here - 1, 0)], min(points, key=lambda p: abs(p.energy - wanted))]
+    return list({p.energy: p for p in wished}.values())
+
+
+def by_level(done: Done) -> list[list[Retrained]]:
+    """Of each seed one: the points for the same level of the plan."""
+    return [list(same) for same in zip(*done, strict=True)]
+
+
+def by_circuit(done: Done) -> list[list[Retrained]]:
+    """Of the same uniform circuit, of those seeds that retrained it, by their energy saved."""
+    found: dict[float, list[Retrained]] = {}
+    for one in sorted((r for row in done for r in row), key=lambda r: r.saved):
+        found.setdefault(one.saved, []).append(one)
+    return list(found.values())
+
+
+METHODS = {"knapsack": (our_points, by_level), "uniform": (uniform_points, by_circuit)}
+"""Which points, and which of them belong together."""
 
 
 def retrained(lab: Laboratory, point: FrontPoint) -> Retrained:
@@ -145,7 +164,7 @@ def _point_row(name: str, same: Sequence[Retrained]) -> Row:
     return Row(case, statistics.mean(losses), "pp", peer=f"seeds: {spread(losses, 'pp')}; {beside}")
 
 
-def _read_off_row(name: str, done: Sequence[Sequence[Retrained]], loss: float) -> Row:
+def _read_off_row(name: str, done: Done, loss: float) -> Row:
     saved = [crossing([(r.saved, r.test) for r in row], loss) for row in done]
     return Row(
         f"{name}, read off test accuracy at {loss:g} pp: multiplication energy saved",
@@ -160,7 +179,7 @@ def cheapest(done: Sequence[Retrained], bound: float) -> Retrained:
     return max((r for r in done if r.judged <= bound), key=lambda r: r.saved, default=NOT_CHANGED)
 
 
-def _chosen_rows(name: str, done: Sequence[Sequence[Retrained]], bound: float, goals: bool) -> Iterator[Row]:
+def _chosen_rows(name: str, done: Done, bound: float, goals: bool) -> Iterator[Row]:
     chosen = [cheapest(row, bound) for row in done]
     saved, losses = [r.saved for r in chosen], [r.test for r in chosen]
     case = f"{name}, validation loss by divergence <= {bound:g} pp"
