@@ -38,6 +38,8 @@ def energy_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
     if labs[0].store.rows("retraining", labs[0].name).is_file():
         for name, (points, _) in METHODS.items():
             done = [[retrained(lab, point) for point in points(lab)] for lab in labs]
+            if not any(done):
+                continue
             chosen = [cheapest(row, lab.plan.largest_loss).point for lab, row in zip(labs, done, strict=True)]
             yield from _column_rows(labs, f"{name}, chosen after retraining", chosen)
     for count in labs[0].plan.circuits_at_most:

@@ -81,7 +81,7 @@ def methods(lab: Laboratory) -> dict[str, Method]:
     found = [
         OURS,
         Method("knapsack", lambda lab: knapsack(lab.corrected_candidates), CORRECT),
-        Method("knapsack, two circuits in a layer", _per_channel, TUNE),
+        TWO,
         *(Method("published greedy", _published, recovery, agn, note) for recovery in (TUNE, CORRECT)),
         *(Method(f"NSGA-II, {n} evaluations", partial(_evolved, n), TUNE) for n in lab.plan.evaluations),
         UNIFORM,
@@ -150,4 +150,5 @@ def agn_search(lab: Laboratory) -> AgnSearch:
 
 
 OURS = Method("knapsack", lambda lab: knapsack(lab.tuned_candidates), TUNE)
+TWO = Method("knapsack, two circuits in a layer", _per_channel, TUNE)
 UNIFORM = Method("uniform", lambda lab: uniform(lab.tuned_candidates), TUNE)

@@ -64,8 +64,10 @@ def _chosen(axes: Any, labs: Sequence[Laboratory]) -> None:
 
 def _retrained(axes: Any, labs: Sequence[Laboratory]) -> None:
     words = labs[0].plan.retraining[labs[0].name].words
-    for (name, (points, order)), colour in zip(METHODS.items(), (OUR_COLOUR, UNIFORM_COLOUR), strict=True):
+    for (name, (points, order)), colour in zip(METHODS.items(), (OUR_COLOUR, OTHERS[1], UNIFORM_COLOUR), strict=True):
         done = [[retrained(lab, p) for p in points(lab)] for lab in labs]
+        if not any(done):
+            continue
         places = sorted(_mean([(r.saved, r.test) for r in same]) for same in order(done))
         label = f"{name}, tuned and retrained, {words}"
         _series(axes, places, fmt="D--", color=colour, label=label, markerfacecolor="white")

@@ -43,6 +43,7 @@ class Retraining:
         recipe: of the training; its seed is replaced by the measurement's.
         score: "divergence" from the float network or "accuracy", on validation images; chooses the weights kept.
         levels: shares of multiplication energy saved, of the points of our front.
+        channel_levels: likewise, of our front with two circuits in a layer.
         uniform_level: beside the circuit that is best before retraining, the one nearest this saving.
         gradient: of the products.
         images: of the training set; None: all that are not held out.
@@ -53,6 +54,7 @@ class Retraining:
     recipe: Recipe
     score: str = "divergence"
     levels: tuple[float, ...] = (0.76, 0.82, 0.88, 0.905, 0.92, 0.935)
+    channel_levels: tuple[float, ...] = ()
     uniform_level: float = 0.90
     gradient: Gradient = "line"
     images: int | None = None
@@ -124,7 +126,7 @@ DISTILLED = Recipe(learning_rate=3e-4, distillation=1.0, warmup_steps=50, optimi
 SGD = Recipe(epochs=10, learning_rate=0.05, weight_decay=5e-4, clip=None, distillation=0, warmup_steps=100)
 FULL = Plan(
     {
-        "resnet20": Retraining(replace(DISTILLED, epochs=2)),
+        "resnet20": Retraining(replace(DISTILLED, epochs=2), channel_levels=(0.93, 0.94)),
         "resnet56": Retraining(replace(DISTILLED, epochs=1), levels=(0.92, 0.945)),
         "vgg16_bn_cifar": Retraining(replace(DISTILLED, epochs=1), levels=(0.88, 0.92), images=11_264),
     },

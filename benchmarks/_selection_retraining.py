@@ -16,7 +16,7 @@ from benchmarks._report import Row, at_least, at_most
 from benchmarks._selection_choice import choose
 from benchmarks._selection_exchange import accuracy_lost, divergence
 from benchmarks._selection_lab import TUNE, Laboratory
-from benchmarks._selection_methods import EXACT, OURS, UNIFORM, at_level
+from benchmarks._selection_methods import EXACT, OURS, TWO, UNIFORM, at_level
 from benchmarks._selection_plan import Retraining
 from benchmarks._selection_tables import crossing, spread
 from benchmarks._training import CHECKPOINT_SECONDS, Watch, finish
@@ -61,6 +61,8 @@ def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
     for method, (points, order) in METHODS.items():
         name = f"{labs[0].name}, {method}, tuned and retrained for {labs[0].plan.retraining[labs[0].name].words}"
         done = [[retrained(lab, point) for point in points(lab)] for lab in labs]
+        if not any(done):
+            continue
         for same in order(done):
             yield _point_row(name, same)
         for bound in (labs[0].plan.largest_loss, SMALL_LOSS):
@@ -73,6 +75,12 @@ def our_points(lab: Laboratory) -> list[FrontPoint]:
     """Of our front, at the levels of the plan."""
     points = OURS.points(lab)
     return [at_level(points, level) for level in lab.plan.retraining[lab.name].levels]
+
+
+def channel_points(lab: Laboratory) -> list[FrontPoint]:
+    """Of our front with two circuits in a layer, at the levels of the plan."""
+    levels = lab.plan.retraining[lab.name].channel_levels
+    return [at_level(TWO.points(lab), level) for level in levels]
 
 
 def uniform_points(lab: Laboratory) -> list[FrontPoint]:
@@ -97,7 +105,11 @@ def by_circuit(done: Done) -> list[list[Retrained]]:
     return list(found.values())
 
 
-METHODS = {"knapsack": (our_points, by_level), "uniform": (uniform_points, by_circuit)}
+METHODS = {
+    "knapsack": (our_points, by_level),
+    TWO.selection: (channel_points, by_level),
+    "uniform": (uniform_points, by_circuit),
+}
 """Which points, and which of them belong together."""
 
 
@@ -106,8 +118,9 @@ def retrained(lab: Laboratory, point: FrontPoint) -> Retrained:
     if point is EXACT:
         return NOT_CHANGED
     settings = lab.plan.retraining[lab.name]
-    now = {"levels": None, "uniform_level": None}  # which points there are changes none of them
-    key = {**lab.key, "assignment": point.assignment.to_json(), "retraining": {**asdict(settings), **now}}
+    how = {**asdict(settings), "levels": None, "uniform_level": None}  # which points there are changes none of them
+    del how["channel_levels"]
+    key = {**lab.key, "assignment": point.assignment.to_json(), "retraining": how}
 
     def network() -> QuantisedNetwork:
         folder, start = lab.store.path("training", key), lab.prepared(point, TUNE)
