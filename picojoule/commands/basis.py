@@ -1,17 +1,22 @@
 """What selection judges circuits by: traces, and sensitivities or tolerances; from files, or measured here."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 import approx
 from approx import LayerTrace, load_traces
 from noise_models import (
     Degradation,
     FisherDegradation,
+    LayerSensitivity,
+    LayerTolerance,
     Sensitivity,
     Tolerance,
     ToleranceDegradation,
@@ -80,12 +85,17 @@ def read_basis(place: Workplace, sources: Sources) -> Basis:
     traces = read_traces(given["traces"]) if "traces" in given else None
     sensitivity = Sensitivity.load(given["sensitivity"]) if "sensitivity" in given else None
     tolerance = Tolerance.load(given["tolerance"]) if "tolerance" in given else None
-    layers: dict[str, Iterable[str] | None] = {
-        "traces": traces,
-        "sensitivity": sensitivity.layers if sensitivity else None,
-        "tolerance": tolerance.layers if tolerance else None,
-    }
-    _require_same_layers(place, {given[name]: layers[name] or () for name in given})
+    if given:
+        own = approx.capture(place.network(), torch.zeros(1, *place.splits.train.shape)).multiplying()
+        files: dict[str, Mapping[str, Any]] = {
+            "traces": traces or {},
+            "sensitivity": sensitivity.layers if sensitivity else {},
+            "tolerance": tolerance.layers if tolerance else {},
+        }
+        for name, path in given.items():
+            _require_same_layers(path, own, files[name])
+        for trace in (traces or {}).values():
+            _require_same_weights(given["traces"], own[trace.name], trace)
     is_unjudged = sensitivity is None and tolerance is None
     if traces is None or is_unjudged:
         batches = place.batches(place.config.data.calibration_images)
@@ -113,9 +123,32 @@ def read_traces(path: Path) -> dict[str, LayerTrace]:
         raise UserError(f"{path}: damaged, or no traces ({error}); make it again with `picojoule trace`") from error
 
 
-def _require_same_layers(place: Workplace, known: Mapping[Path, Iterable[str]]) -> None:
-    example = torch.zeros(1, *place.splits.train.shape)
-    own = set(approx.capture(place.network(), example).multiplying()) if known else set()
-    for path, layers in known.items():
-        if different := sorted(own ^ set(layers)):
-            raise UserError(f"{path} is of another network: layers {different[:3]} are in one only; make it again")
+def _require_same_layers(path: Path, own: Mapping[str, nn.Module], found: Mapping[str, Any]) -> None:
+    if different := sorted(own.keys() ^ found.keys()):
+        raise UserError(f"{path} is of another network: layers {different[:3]} are in one only; make it again")
+    for name, layer in own.items():
+        weight, values = getattr(layer, "weight", None), found[name]
+        numbers = values.channel_std if isinstance(values, LayerTrace) else _numbers(values)
+        if weight is not None and len(numbers) not in (1, len(weight)):
+            raise UserError(
+                f"{path} is of another network: layer {name!r} has {len(numbers)} channels there and {len(weight)} "
+                f"here; make it again, with the same --weights and --plan"
+            )
+
+
+def _numbers(values: LayerSensitivity | LayerTolerance) -> Sized:
+    """One of a channel, or one of the whole layer."""
+    return values.absolute if isinstance(values, LayerTolerance) else values.incoherent
+
+
+def _require_same_weights(path: Path, layer: nn.Module, trace: LayerTrace) -> None:
+    """The sum of all weights' sizes tells networks apart, whatever the order that the trace keeps them in."""
+    weight = getattr(layer, "weight", None)
+    if weight is None or trace.weight_grid is not None:
+        return
+    here, there = float(weight.detach().abs().sum()), float(abs(trace.weight).sum())
+    if weight.numel() != trace.weight.size or not math.isclose(here, there, rel_tol=1e-4, abs_tol=1e-6):
+        raise UserError(
+            f"{path} is of another network: layer {trace.name!r} has other weights; make it again, with the same "
+            f"--weights and --plan"
+        )

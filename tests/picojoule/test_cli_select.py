@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import approx
 from approx import Assignment
@@ -159,6 +160,30 @@ def test_files_of_another_network(command: Command, files: tuple[object, ...], t
     (tmp_path / "other.json").write_text(json.dumps(other))
     with pytest.raises(UserError, match=r"other.json is of another network: layers \['block1.0', .*in one only"):
         command(*files, "--tolerance", tmp_path / "other.json", "--out", tmp_path / "front")
+
+
+@pytest.mark.parametrize("kind", ["--traces", "--sensitivity", "--tolerance"])
+def test_files_of_the_network_before_it_was_pruned(
+    command: Command, files: tuple[object, ...], demo_weights: Path, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "pruned"
+    about = command("prune", "demo-cnn", "--weights", demo_weights, "--criterion", "magnitude", "--out", out)
+    traces, sensitivity = (Path(str(files[files.index(name) + 1])) for name in ("--traces", "--sensitivity"))
+    known = {"--traces": traces, "--sensitivity": sensitivity, "--tolerance": traces.with_suffix(".json")}
+    source = ("demo-cnn", "--weights", about["weights"], "--plan", about["plan"])
+    with pytest.raises(UserError, match=r"is of another network: layer '.*' has \d+ channels there and \d+ here"):
+        command("select", *source, *FEW, kind, known[kind], "--out", tmp_path / "front")
+    assert not (tmp_path / "front").exists()
+
+
+def test_traces_of_other_weights(
+    command: Command, files: tuple[object, ...], demo_weights: Path, tmp_path: Path
+) -> None:
+    weights = load_file(demo_weights)
+    save_file({**weights, "head.0.weight": 1.01 * weights["head.0.weight"]}, tmp_path / "other.safetensors")
+    given = [tmp_path / "other.safetensors" if value == demo_weights else value for value in files]
+    with pytest.raises(UserError, match=r"t.safetensors is of another network: layer 'head.0' has other weights"):
+        command(*given, "--out", tmp_path / "front")
 
 
 def _front(*points: tuple[float, float]) -> Front:
