@@ -34,11 +34,16 @@ def find_program(model: str) -> Path | None:
     if model_entry(model) is None and path.is_dir():
         program = path / "deploy" / PROGRAM
         if not program.is_file():
-            raise UserError(
-                f"{path}: no finished run (deploy/{PROGRAM} is missing); finish it with `picojoule run` or `retrain`"
-            )
+            raise UserError(f"{path}: no finished run (deploy/{PROGRAM} is missing); {_remedy(path)}")
         return program
     return path if path.suffix == ".safetensors" else None
+
+
+def _remedy(folder: Path) -> str:
+    weights, plan = folder / "prune" / "weights.safetensors", folder / "prune" / "plan.json"
+    if weights.is_file() and plan.is_file():
+        return f"it holds a pruned network: give the name of the model, --weights {weights} --plan {plan}"
+    return "finish it with `picojoule run` or `retrain`"
 
 
 def open_float(model: str, weights: str | None, plan: Path | None, root: str | None = None) -> nn.Module:
@@ -49,12 +54,22 @@ def open_float(model: str, weights: str | None, plan: Path | None, root: str | N
         weights: file, "published", or None for fresh weights (enough for energy).
         plan: written by `picojoule.prune(...).plan.save`; the weights are those of the pruned network.
         root: data root, where published weights are looked for.
+
+    Raises:
+        ValueError: weights or plan do not fit.
     """
     network = make_model(model)
     if plan is not None:
         network = Plan.load(plan).apply(network)
     if weights is not None:
-        load_weights(network, published_weights(model, data_folders(root)) if weights == "published" else weights)
+        file = published_weights(model, data_folders(root)) if weights == "published" else Path(weights)
+        beside = file.with_name("plan.json")
+        try:
+            load_weights(network, file)
+        except ValueError as error:
+            if plan is None and beside.is_file():
+                raise UserError(f"{file} holds the weights of a pruned {model}; give --plan {beside}") from error
+            raise
     return network.eval()
 
 

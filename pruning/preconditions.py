@@ -51,20 +51,29 @@ def require_sound_network(model: nn.Module, criterion: Criterion) -> None:
                         f"layer {name!r}: {kind.__name__} computes its weight before every forward pass, so the weight "
                         f"cannot be cut; call {remedy}() on it first"
                     )
-    own = dict(model.named_parameters(remove_duplicate=False))  # a buffer may be a mask of minus infinity
+    require_whole_tensors(model, "so nothing can be scored or checked")
     for name, tensor in tensors_of(model).items():
-        if not tensor.is_floating_point():
-            continue
-        broken = (
-            "NaN" if bool(tensor.isnan().any()) else "infinity" if name in own and bool(tensor.isinf().any()) else ""
-        )
-        if broken:
-            raise ValueError(
-                f"{type(model).__name__}, tensor {name!r}: holds {broken}; nothing can be scored or checked"
-            )
         if criterion.needs_data and tensor.dtype in HALF:
             raise ValueError(
                 f"criterion {criterion.name!r} runs the network, whose {name!r} is {tensor.dtype}: small gradients "
                 f"vanish in half precision. Prune a copy, copy.deepcopy(model).float(), with data of that dtype, and "
                 f"apply the plan to the network: result.plan.apply(model)."
             )
+
+
+def require_whole_tensors(model: nn.Module, consequence: str) -> None:
+    """Numbers only; a buffer may hold infinity, as masks of attention do.
+
+    Args:
+        model: the network.
+        consequence: for the message.
+
+    Raises:
+        ValueError: a parameter or a buffer holds NaN, or a parameter infinity (it is named).
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, tensor in tensors_of(model).items():
+        has_nan = bool(tensor.isnan().any())
+        if has_nan or (name in parameters and bool(tensor.isinf().any())):
+            found = "NaN" if has_nan else "infinity"
+            raise ValueError(f"{type(model).__name__}, tensor {name!r}: holds {found}, {consequence}")

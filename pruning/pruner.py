@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning.cost import count_macs, count_parameters, full_counts
+from pruning.preconditions import require_whole_tensors
 from pruning.request import Request
 from pruning.result import PruneResult
 from pruning.schedules.base import Phase, Schedule, Step, Tune
@@ -78,7 +79,7 @@ class Pruner:
         The state may be saved then. When a step fails, the last state saved is what to go on from.
 
         Raises:
-            ValueError: the criterion, the selector or `tune` refuses.
+            ValueError: the criterion, the selector or `tune` refuses, or `tune` has left NaN behind.
             RuntimeError: a cut network failed a check, or `tune` did not report the epochs of soft pruning.
         """
         self._require_idle()
@@ -194,4 +195,5 @@ class Pruner:
                 f"tune returned after reporting epoch {last} of {step.epochs}: call phase.after_epoch(epochs done) "
                 f"after every epoch, so that soft pruning can zero filters then"
             )
+        require_whole_tensors(self.network.model, f"after training {self.done + 1} of {len(self.steps)}; train slower")
         self.network.restore_modes()

@@ -55,8 +55,16 @@ class Request:
             grouping: its groups, before anything is removed.
             cost: its multiply-accumulates, by units kept.
             macs: its multiply-accumulates now.
+
+        Raises:
+            ValueError: the user's function returned something else.
         """
-        return self._budget(grouping) if self._budget else Budget(cost, self._macs * macs)
+        if self._budget is None:
+            return Budget(cost, self._macs * macs)
+        budget = self._budget(grouping)
+        if not isinstance(budget, Budget):
+            raise ValueError(f"budget: expected a function that returns a pruning.Budget, got {budget!r} from it")
+        return budget
 
 
 def _check_arguments(macs: float, criterion: Criterion, selector: Selector, ignore: Iterable[str]) -> None:

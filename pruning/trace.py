@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
@@ -90,8 +92,8 @@ def trace(model: nn.Module, example_input: Tensor | Inputs) -> Trace:
         _require_accepted(model, inputs)
         raise ValueError(
             f"{type(model).__name__} cannot be exported, so its channel groups are unknown and nothing was "
-            f"pruned. torch.export says: {_reason(error)}. Rewrite that operation (data-dependent control "
-            f"flow is the usual cause), or prune the submodule that does not contain it."
+            f"pruned{_place(error)}. torch.export says: {_reason(error)}. Rewrite that operation (control flow that "
+            f"depends on data is the usual cause), or prune the submodule that does not contain it."
         ) from error
     return Trace(twin, program, inputs)
 
@@ -129,10 +131,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """First informative lines of an exporter's message, with the user's source line where it names one."""
+    """First line of a message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " | ".join(lines[:2]) if lines else "no message"
-    return f"{type(error).__name__}: {text}"[:600].rstrip(".")
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:400].rstrip(".")
+
+
+def _place(error: Exception) -> str:
+    """Where the user's code was when it failed: ": net.py, line 8: `if y.sum() > 0:`"; empty where it is not known."""
+    libraries = [str(Path(str(package)).parent) for package in (torch.__file__, __file__)]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.line and not f.filename.startswith((*libraries, "<"))]
+    return f": {own[-1].filename}, line {own[-1].lineno}: `{own[-1].line}`" if own else ""
 
 
 def as_inputs(example_input: Tensor | Inputs) -> Inputs:

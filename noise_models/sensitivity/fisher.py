@@ -107,7 +107,10 @@ class Sensitivity:
                 }
                 return cls(layers, int(about["samples"]))
         except (SafetensorError, KeyError) as error:
-            raise ValueError(f"{path}: not a sensitivity file, or incomplete: {error}; compute it again") from error
+            raise ValueError(
+                f"{path}: expected a sensitivity file, *.sensitivity.safetensors, as `picojoule tolerance --method "
+                f"fisher` leaves beside its tolerance; this is none, or incomplete ({error})"
+            ) from error
 
 
 def measure_sensitivity(

@@ -36,7 +36,12 @@ def source(model: str, weights: str | None, data: str, data_root: Path | None) -
         UserError: there are no weights.
     """
     if weights is None:
-        raise UserError(f"{model!r} needs its trained weights: --weights FILE, or published")
+        from picojoule.models import make_model, model_entry
+
+        make_model(model)  # a name that is not known is said first
+        entry = model_entry(model)
+        published = ", or --weights published" if entry and entry.weights else ", a state_dict as .safetensors or .pt"
+        raise UserError(f"{model!r} needs its trained weights: --weights FILE{published}")
     return {"model.name": model, "model.weights": weights, "data.name": data, "data.root": data_root}
 
 

@@ -28,7 +28,10 @@ UNUSED = ("train", "quantise", "tolerance", "select", "retrain", "deploy", "ener
 
 def prune(
     model: ModelArgument,
-    out: Annotated[Path | None, typer.Option(help="Folder of the pruning. An interrupted one goes on in it.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the pruning. An interrupted one goes on in it, with the same options."),
+    ] = None,
     weights: WeightsOption = None,
     data: DataChoice = None,
     data_root: RootOption = None,
@@ -70,7 +73,6 @@ def prune(
         return
     if out is None:
         raise UserError("--out FOLDER is needed, for the plan and the weights; or --explain to see what can be pruned")
-    check_prune_folder(out)
     options = source(model, weights, data or "digits", data_root) | {
         "name": NAME,
         "seed": seed,
@@ -87,7 +89,9 @@ def prune(
         "prune.min_keep": min_keep,
         "prune.keep": keep or None,
     }
-    place = Workplace.open(resolved(options, settings, UNUSED))
+    config = resolved(options, settings, UNUSED)
+    check_prune_folder(out, config)
+    place = Workplace.open(config)
     values = prune_network(place, out, test)
     print_and_draw(values, place.config, out)
     emit(values, as_json)

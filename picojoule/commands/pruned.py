@@ -10,7 +10,7 @@ import torch
 import pruning
 from approx import accuracy
 from picojoule.commands.workplace import Workplace
-from picojoule.config import DataConfig, RunConfig
+from picojoule.config import DataConfig, RunConfig, to_toml
 from picojoule.data import Loader, load_data
 from picojoule.errors import UserError
 from picojoule.files import Json, write_json
@@ -29,15 +29,33 @@ NAME = "prune"
 PICTURE = "kept.svg"
 
 
-def check_prune_folder(folder: Path) -> None:
-    """Refuses the folder of another command's run, whose stages would be replaced.
+def check_prune_folder(folder: Path, config: RunConfig) -> None:
+    """Refuses the folder of another run, or of a pruning with other options, whose results would be replaced.
 
     Raises:
         UserError: it is one.
     """
     file = folder / "config.toml"
-    if file.is_file() and tomllib.loads(file.read_text(encoding="utf-8")).get("name") != NAME:
+    if not file.is_file():
+        return
+    then, now = (tomllib.loads(text) for text in (file.read_text(encoding="utf-8"), to_toml(config)))
+    if then.get("name") != NAME:
         raise UserError(f"{folder} holds another run; choose another folder")
+    old, new = _keys(then), _keys(now)
+    if changed := sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)):
+        key = changed[0]
+        raise UserError(
+            f"{folder} holds a pruning with other options ({key} was {old.get(key)!r}, is {new.get(key)!r}); choose "
+            f"another folder, or delete this one"
+        )
+
+
+def _keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of nested sections: "section.key" -> value."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= {f"{key}.{k}": v for k, v in _keys(value).items()} if isinstance(value, Mapping) else {key: value}
+    return found
 
 
 def explained(

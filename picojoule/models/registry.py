@@ -160,6 +160,12 @@ def check_input(model: nn.Module, shape: tuple[int, ...], *, name: str = "model"
             output = model.eval()(torch.zeros(1, *shape))
     except (RuntimeError, ValueError, IndexError) as error:
         first = str(error).splitlines()[0]
+        other = {p.dtype for p in model.parameters() if p.is_floating_point() and p.dtype != torch.float32}
+        if other:
+            raise UserError(
+                f"model {name}: expected parameters of torch.float32, got {other.pop()}; let the factory return "
+                f"model.float(). In half precision only `pruning.prune` takes networks, from Python"
+            ) from error
         raise UserError(f"model {name}: images of {given} (channels x height x width) do not fit: {first}") from error
     finally:
         model.train(was_training)

@@ -31,4 +31,5 @@ def draw_kept(kept: Mapping[str, tuple[int, int]], title: str, path: Path) -> No
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8, frameon=False)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata)

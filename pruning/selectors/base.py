@@ -130,8 +130,8 @@ def require_reachable(sizes: Mapping[str, int], budget: Budget, constraints: Con
     _require_met(budget, budget(least), full)
 
 
-def search(counts_at: Callable[[int], dict[str, int]], levels: int, budget: Budget) -> dict[str, int]:
-    """The mildest of `levels` + 1 settings, ever fewer units from 0 to `levels`, that meets the budget.
+def search(counts_at: Callable[[int], dict[str, int]], levels: int, budget: Budget) -> int:
+    """Number of the mildest of `levels` + 1 settings, ever fewer units from 0 to `levels`, that meets the budget.
 
     What is returned meets the budget whatever the cost; it is the mildest if the cost never grows on the way.
 
@@ -146,7 +146,7 @@ def search(counts_at: Callable[[int], dict[str, int]], levels: int, budget: Budg
             high = middle
         else:
             low = middle + 1
-    return counts_at(low)
+    return low
 
 
 def _require_met(budget: Budget, least: float, full: float) -> None:
@@ -155,7 +155,7 @@ def _require_met(budget: Budget, least: float, full: float) -> None:
         raise ValueError(
             f"budget of {budget.limit:.6g} {budget.unit} cannot be met: the closest is {least:.6g} "
             f"{budget.unit}{share}, with every group at its minimum. Raise the "
-            f"budget, lower min_keep or round_to, or ignore fewer layers."
+            f"budget, lower min_keep or round_to, or leave fewer layers out."
         )
 
 

@@ -119,7 +119,7 @@ def test_explain_needs_no_weights(command: Command) -> None:
         ({"--parameters": 0.5, "--macs": 0.5}, "give one budget"),
         ({"--keep": "*"}, "nothing can be pruned; every channel is frozen: ignored by the user"),
         ({"--keep": "tail"}, "'tail' matches no layer"),
-        ({"--weights": None}, "needs its trained weights"),
+        ({"--weights": None}, "needs its trained weights: --weights FILE, a state_dict"),
         ({"--out": None}, "--out FOLDER is needed"),
     ],
 )
@@ -140,6 +140,29 @@ def test_the_folder_of_another_run_is_left_alone(
     (tmp_path / "config.toml").write_text('name = "other"\n')
     with pytest.raises(UserError, match="holds another run"):
         command(*arguments, "--out", tmp_path)
+
+
+def test_a_folder_is_of_one_pruning(command: Command, arguments: tuple[object, ...], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = command(*arguments, "--macs", 0.6, "--out", out)
+    assert command(*arguments, "--macs", 0.6, "--out", out) == first
+    before = (out / "results.json").read_bytes()
+    with pytest.raises(UserError, match=r"other options \(prune.macs was 0.6, is 0.5\); choose another folder"):
+        command(*arguments, "--macs", 0.5, "--out", out)
+    assert (out / "results.json").read_bytes() == before
+
+
+def test_what_is_forgotten_after_pruning_is_said(
+    command: Command, arguments: tuple[object, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    about = command(*arguments, "--out", out)
+    with pytest.raises(
+        UserError, match=r"holds a pruned network: .* --weights .*weights.safetensors --plan .*plan.json"
+    ):
+        command("energy", out)
+    with pytest.raises(UserError, match=r"holds the weights of a pruned demo-cnn; give --plan .*plan.json"):
+        command("trace", "demo-cnn", "--weights", about["weights"], "--out", tmp_path / "t.safetensors")
 
 
 def test_an_impossible_budget_is_refused_before_a_run_trains(tmp_path: Path) -> None:

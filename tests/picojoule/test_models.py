@@ -332,6 +332,11 @@ def test_what_fails_in_the_users_own_factory_is_one_line(tmp_path, monkeypatch):
         make_model("own_broken:make")
 
 
+def test_half_precision_is_named():
+    with pytest.raises(ValueError, match=r"expected parameters of torch.float32, got torch.float16; .*model.float\(\)"):
+        check_input(make_model("demo-cnn").half(), (1, 8, 8))
+
+
 def test_wrong_image_size():
     model = make_model("resnet20").train()
     with pytest.raises(ValueError, match=r"resnet20: images of 3x28x28 .* do not fit; it takes 3x32x32"):

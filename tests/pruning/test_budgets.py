@@ -166,17 +166,17 @@ def test_two_limits_at_once(build, image):
 
 
 def test_a_unit_that_costs_more_goes_first():
-    """Equal scores, a unit of a costs 5 and one of b costs 1; by hand 2 / 5 < 1 / 1 < 3 / 1."""
-    scores = {"a": torch.tensor([2.0, 6.0]), "b": torch.tensor([1.0, 3.0])}
-    budget = Budget(lambda kept: 5.0 * kept["a"] + kept["b"], 7.0)
+    """A unit of a costs 5 and one of b costs 1; by hand 2 / 5 < 1 / 1."""
+    scores = {"a": torch.tensor([2.0, 6.0]), "b": torch.tensor([1.0, 1.5, 3.0])}
+    budget = Budget(lambda kept: 5.0 * kept["a"] + kept["b"], 11.0)
     options = {"comparable": True}
     plain = GlobalSelector("none").select(scores, budget, Constraints(), **options)
     fitted = GlobalSelector("none", price="fit").select(scores, budget, Constraints(), **options)
-    assert plain == {"a": (1,), "b": (1,)}
-    assert fitted == {"a": (1,), "b": (0, 1)}
-    # score - 0.25 * cost: a 0.75, 4.75; b 0.75, 2.75; at 0.2: a 1, 5; b 0.8, 2.8
+    assert plain == {"a": (0, 1), "b": (2,)}
+    assert fitted == {"a": (1,), "b": (0, 1, 2)}
+    # score - price * cost, equal for the first of a and the second of b at 0.125
     dear = GlobalSelector("none", price=0.3).select(scores, budget, Constraints(), **options)
-    cheap = GlobalSelector("none", price=0.2).select(scores, budget, Constraints(), **options)
+    cheap = GlobalSelector("none", price=0.1).select(scores, budget, Constraints(), **options)
     assert (dear, cheap) == (fitted, plain)
 
 

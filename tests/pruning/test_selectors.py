@@ -25,6 +25,16 @@ def test_global_takes_the_lowest_of_all():
     assert kept == {"a": (0, 2), "b": (2, 3)}
 
 
+def test_what_a_large_unit_leaves_over_is_given_back():
+    """Hidden channels fall first, down to the last; then a head, which costs as much as ten of them."""
+    scores = {"heads": torch.tensor([5.0, 6.0, 7.0]), "hidden": torch.arange(20) / 5}
+    budget = Budget(lambda kept: 10.0 * kept["heads"] + kept["hidden"], 28.0)
+    kept = GlobalSelector("none").select(scores, budget, Constraints(), comparable=True)
+    assert kept == {"heads": (1, 2), "hidden": tuple(range(12, 20))}
+    kept = GlobalSelector("none").select(scores, budget, Constraints(round_to={"hidden": 5}), comparable=True)
+    assert kept == {"heads": (1, 2), "hidden": tuple(range(15, 20))}
+
+
 def test_local_keeps_equal_fractions():
     kept = run(LocalSelector(), {"a": [5, 1, 4, 0], "b": [30, 20, 90, 80, 10, 0, 0, 1]}, 6)
     assert kept == {"a": (0, 2), "b": (0, 1, 2, 3)}

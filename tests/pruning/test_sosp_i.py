@@ -164,17 +164,17 @@ class Fixed(SetCriterion):
 
 
 def test_an_order_is_cut_at_the_budget(build, image):
-    """Units go exactly in the order given, until the budget is met; rounding and minimum stay in force."""
+    """Units go in the order given, until the budget is met (and hardly more); rounding and minimum stay in force."""
     sizes = {"features.0": 8, "features.4": 12, "classifier.0": 10}
     units = [(name, unit) for name, size in sizes.items() for unit in range(size)]
     order = [units[i] for i in torch.randperm(30, generator=torch.Generator().manual_seed(0)).tolist()]
-    result = prune(build("conv"), image, criterion=Fixed(order), macs=0.4)
+    result = prune(build("conv"), image, criterion=Fixed(order), macs=0.5)
     gone = {name: size - kept for name, (kept, size) in result.kept.items()}
     total = sum(gone.values())
     assert gone == {name: sum(group == name for group, _ in order[:total]) for name in sizes}
     kept = {axis.tensor: axis.kept for axis in result.plan.axes if axis.axis == 0}
     assert kept["features.0.weight"] == tuple(u for u in range(8) if ("features.0", u) not in order[:total])
-    rounded = prune(build("conv"), image, criterion=Fixed(order), macs=0.4, round_to=4, min_keep=4)
+    rounded = prune(build("conv"), image, criterion=Fixed(order), macs=0.5, round_to=4, min_keep=4)
     assert all(count % 4 == 0 or count == size for count, size in rounded.kept.values())
 
 
