@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from approx import QuantisedNetwork
-from benchmarks._selection_lab import TUNE, Laboratory
-from benchmarks._selection_methods import OURS, at_level, level_points
+from benchmarks._selection_lab import Laboratory
+from benchmarks._selection_methods import at_level, level_points, ours
 from picojoule.files import Json
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -39,11 +39,11 @@ def accuracy_lost(lab: Laboratory, found: float) -> float:
 @cache
 def _curve(lab: Laboratory) -> Curve:
     """Divergences, ascending, and losses."""
-    points = [*level_points(lab), *(at_level(OURS.points(lab), level) for level in FURTHER)]
+    points = [*level_points(lab), *(at_level(ours(lab).points(lab), level) for level in FURTHER)]
     pairs = {(divergence(lab, {**lab.key, "baseline": "exact"}, lambda: lab.exact_network), 0.0)}
     for point in points:
-        key = {**lab.key, "assignment": point.assignment.to_json(), "recovery": TUNE}
-        value = divergence(lab, key, partial(lab.prepared, point, TUNE))
-        pairs.add((value, lab.loss(point, TUNE)))
+        key = {**lab.key, "assignment": point.assignment.to_json(), "recovery": lab.recovery}
+        value = divergence(lab, key, partial(lab.prepared, point, lab.recovery))
+        pairs.add((value, lab.loss(point, lab.recovery)))
     places, losses = np.array(sorted(pairs)).T
     return places, isotonic_regression(losses).x

@@ -82,6 +82,11 @@ class Laboratory:
         return from_scratch(self.name, settings, data(), self.store, self.say)
 
     @property
+    def recovery(self) -> str:
+        """Of this network's weights before any training: TUNE or CORRECT."""
+        return TUNE if self.plan.retraining[self.name].tunes else CORRECT
+
+    @property
     def library(self) -> Library:
         """Circuits to choose from."""
         return circuits(self.plan.set_up.circuits)

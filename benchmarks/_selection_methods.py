@@ -80,12 +80,12 @@ def methods(lab: Laboratory) -> dict[str, Method]:
     note = f"tolerance learnt by AGN in {search.epochs} epochs at {search.learning_rate:g} (published: 30 at 0.1)"
     found = [
         OURS,
-        Method("knapsack", lambda lab: knapsack(lab.corrected_candidates), CORRECT),
+        OURS_CORRECTED,
         TWO,
         *(Method("published greedy", _published, recovery, agn, note) for recovery in (TUNE, CORRECT)),
         *(Method(f"NSGA-II, {n} evaluations", partial(_evolved, n), TUNE) for n in lab.plan.evaluations),
         UNIFORM,
-        Method("uniform", lambda lab: uniform(lab.corrected_candidates), CORRECT),
+        UNIFORM_CORRECTED,
     ]
     return {method.name: method for method in found}
 
@@ -97,7 +97,7 @@ def at_level(points: list[FrontPoint], saved: float) -> FrontPoint:
 
 def level_points(lab: Laboratory) -> list[FrontPoint]:
     """Of our front, at the levels of the plan."""
-    points = OURS.points(lab)
+    points = ours(lab).points(lab)
     return [at_level(points, level) for level in lab.plan.levels]
 
 
@@ -150,5 +150,17 @@ def agn_search(lab: Laboratory) -> AgnSearch:
 
 
 OURS = Method("knapsack", lambda lab: knapsack(lab.tuned_candidates), TUNE)
+OURS_CORRECTED = Method("knapsack", lambda lab: knapsack(lab.corrected_candidates), CORRECT)
 TWO = Method("knapsack, two circuits in a layer", _per_channel, TUNE)
 UNIFORM = Method("uniform", lambda lab: uniform(lab.tuned_candidates), TUNE)
+UNIFORM_CORRECTED = Method("uniform", lambda lab: uniform(lab.corrected_candidates), CORRECT)
+
+
+def ours(lab: Laboratory) -> Method:
+    """The knapsack, with the recovery that the plan gives this network."""
+    return OURS if lab.recovery == TUNE else OURS_CORRECTED
+
+
+def uniform_method(lab: Laboratory) -> Method:
+    """The same circuit everywhere, likewise."""
+    return UNIFORM if lab.recovery == TUNE else UNIFORM_CORRECTED

@@ -15,8 +15,8 @@ from approx import QuantisedNetwork, Trainer
 from benchmarks._report import Row, at_least, at_most
 from benchmarks._selection_choice import choose
 from benchmarks._selection_exchange import accuracy_lost, divergence
-from benchmarks._selection_lab import TUNE, Laboratory
-from benchmarks._selection_methods import EXACT, OURS, TWO, UNIFORM, at_level
+from benchmarks._selection_lab import CORRECT, Laboratory
+from benchmarks._selection_methods import EXACT, TWO, at_level, ours, uniform_method
 from benchmarks._selection_plan import Retraining
 from benchmarks._selection_tables import crossing, spread
 from benchmarks._training import CHECKPOINT_SECONDS, Watch, finish
@@ -59,7 +59,9 @@ NOT_CHANGED = Retrained(EXACT, 0.0, 0.0, 0.0, 0.0)
 def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
     """Every point retrained, and the cheapest ones of each method within bounds on validation loss."""
     for method, (points, order) in METHODS.items():
-        name = f"{labs[0].name}, {method}, tuned and retrained for {labs[0].plan.retraining[labs[0].name].words}"
+        recovered = "corrected" if labs[0].recovery == CORRECT else "tuned"
+        words = labs[0].plan.retraining[labs[0].name].words
+        name = f"{labs[0].name}, {method}, {recovered} and retrained for {words}"
         done = [[retrained(lab, point) for point in points(lab)] for lab in labs]
         if not any(done):
             continue
@@ -73,7 +75,7 @@ def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
 
 def our_points(lab: Laboratory) -> list[FrontPoint]:
     """Of our front, at the levels of the plan."""
-    points = OURS.points(lab)
+    points = ours(lab).points(lab)
     return [at_level(points, level) for level in lab.plan.retraining[lab.name].levels]
 
 
@@ -85,7 +87,7 @@ def channel_points(lab: Laboratory) -> list[FrontPoint]:
 
 def uniform_points(lab: Laboratory) -> list[FrontPoint]:
     """The uniform circuit chosen without retraining, the next cheaper one, and the one nearest a level of ours."""
-    points, chosen = UNIFORM.points(lab), choose(lab, UNIFORM)
+    points, chosen = uniform_method(lab).points(lab), choose(lab, uniform_method(lab))
     here = next(i for i, p in enumerate(points) if p.energy == chosen.energy)
     wanted = 1 - lab.plan.retraining[lab.name].uniform_level
     wished = [chosen, points[max(here - 1, 0)], min(points, key=lambda p: abs(p.energy - wanted))]
@@ -119,11 +121,13 @@ def retrained(lab: Laboratory, point: FrontPoint) -> Retrained:
         return NOT_CHANGED
     settings = lab.plan.retraining[lab.name]
     how = {**asdict(settings), "levels": None, "uniform_level": None}  # which points there are changes none of them
-    del how["channel_levels"]
+    del how["channel_levels"], how["tunes"]
+    if lab.recovery == CORRECT:
+        how["recovery"] = CORRECT
     key = {**lab.key, "assignment": point.assignment.to_json(), "retraining": how}
 
     def network() -> QuantisedNetwork:
-        folder, start = lab.store.path("training", key), lab.prepared(point, TUNE)
+        folder, start = lab.store.path("training", key), lab.prepared(point, lab.recovery)
         return lab.store.network(key, start, lambda network: train(lab, network, settings, folder))
 
     def measure() -> Json:
@@ -133,7 +137,7 @@ def retrained(lab: Laboratory, point: FrontPoint) -> Retrained:
 
     validation, test = lab.store.value("retrained", key, measure)
     judged = accuracy_lost(lab, divergence(lab, key, network))
-    return Retrained(point, lab.loss(point, TUNE), validation, test, judged)
+    return Retrained(point, lab.loss(point, lab.recovery), validation, test, judged)
 
 
 def train(

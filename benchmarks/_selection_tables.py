@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks._report import Row, at_least, at_most
 from benchmarks._selection_choice import beside, choose
 from benchmarks._selection_lab import Laboratory
-from benchmarks._selection_methods import OURS, Method, level_points, methods
+from benchmarks._selection_methods import OURS, Method, level_points, methods, ours
 
 JUDGED = "resnet20"  # goals are for this network
 GOAL_SAVED, GOAL_AHEAD, GOAL_LOSS = 84.0, 8.0, 1.0
@@ -103,20 +103,20 @@ def crossing(points: Sequence[tuple[float, float]], bound: float) -> float:
 
 def front_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
     """Our front on validation and test images."""
-    name, means = labs[0].name, []
+    name, means, method = labs[0].name, list[float](), ours(labs[0])
     for index, level in enumerate(labs[0].plan.levels):
         points = [level_points(lab)[index] for lab in labs]
-        losses = [lab.loss(p, OURS.recovery, test=True) for lab, p in zip(labs, points, strict=True)]
-        chosen_on = [lab.loss(p, OURS.recovery) for lab, p in zip(labs, points, strict=True)]
+        losses = [lab.loss(p, method.recovery, test=True) for lab, p in zip(labs, points, strict=True)]
+        chosen_on = [lab.loss(p, method.recovery) for lab, p in zip(labs, points, strict=True)]
         saved = [100 * (1 - p.energy) for p in points]
         means.append(statistics.mean(losses))
         peer = f"{_seeds(losses, 'pp')}; saved {spread(saved, '%')}; validation loss {spread(chosen_on, 'pp')}"
         yield Row(
-            f"{name}, {OURS.name}, front at {100 * level:.0f} % saved: test top-1 lost", means[-1], "pp", peer=peer
+            f"{name}, {method.name}, front at {100 * level:.0f} % saved: test top-1 lost", means[-1], "pp", peer=peer
         )
     back = max((dear - cheap for dear, cheap in pairwise(means)), default=0.0)
     yield at_most(
-        f"{name}, {OURS.name}, front: largest accuracy lost by saving less",
+        f"{name}, {method.name}, front: largest accuracy lost by saving less",
         max(back, 0.0),
         "pp",
         SAMPLING,

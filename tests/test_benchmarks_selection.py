@@ -28,7 +28,7 @@ class FakeLab:
     def __init__(self, folder, divergences, losses=None):
         self.name, self.seed, self.key, self.plan, self.store = "fake", 0, {}, FULL, Store(folder)
         self.divergences, self.losses, self.measured = divergences, losses, []
-        self.exact_network = EXACT
+        self.exact_network, self.recovery = EXACT, TUNE
 
     def prepared(self, point, recovery):
         return point
