@@ -53,7 +53,7 @@ class Bench:
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
-        elsewhere = ("recipes", "finalists", "budgets", "methods")
+        elsewhere = ("recipes", "finalists", "selectors_of", "budgets", "methods")
         self.key: dict[str, Json] = {name: value for name, value in asdict(plan).items() if name not in elsewhere}
 
     @property

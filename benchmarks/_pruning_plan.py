@@ -13,6 +13,7 @@ class Plan:
         recipes: fine-tuning of every pruned network, by network.
         finalists: of our criteria, by network: those that go through all seeds, the best on validation images with the
             first seed; None: all.
+        selectors_of: network on whose first seed the selector of each criterion is chosen, where it is not the same.
         budgets: shares of the multiply-accumulates kept.
         score_images: training images that criteria see.
         statistics_images: training images, drawn anew, that batch norms are re-estimated on.
@@ -27,6 +28,7 @@ class Plan:
 
     recipes: dict[str, Recipe]
     finalists: dict[str, int | None]
+    selectors_of: dict[str, str]
     budgets: tuple[float, ...] = (0.5, 0.3)
     score_images: int = 1024
     statistics_images: int = 4096
@@ -39,10 +41,13 @@ class Plan:
 
 
 _TUNING = Recipe(learning_rate=0.02, weight_decay=5e-4, clip=None, distillation=0, warmup_steps=20)
-FULL = Plan(dict.fromkeys(("resnet20", "resnet56"), _TUNING), {"resnet20": None, "resnet56": 3})
+FULL = Plan(
+    dict.fromkeys(("resnet20", "resnet56"), _TUNING), {"resnet20": None, "resnet56": 3}, {"resnet56": "resnet20"}
+)
 QUICK = Plan(
     dict.fromkeys(FULL.recipes, replace(_TUNING, warmup_steps=0)),
     dict.fromkeys(FULL.recipes),
+    {},
     budgets=(0.5,),
     score_images=64,
     statistics_images=128,

@@ -7,12 +7,13 @@ The whole takes hours: every measurement is kept in the work folder and not made
 on from its last minute. --quick takes few images and methods; its figures mean nothing.
 
 Protocol. Every method cuts the network to a share of its multiply-accumulates. Criteria that only score are tried with
-every selector; the one that is better on validation images once batch norms are re-estimated is fine-tuned; the peer's
-are all fine-tuned. Test accuracy is read right after the cut (one-shot), with re-estimated batch norms, and after fine-
-tuning, which is the same for all: SGD with a cosine. Of ResNet-56 all methods go through the first seed, the best three
-of ours and the peer's through all. The best method is chosen on validation images (distorted by RandAugment, as the
-published weights were trained on them), never on test images. A seed decides the images that criteria and re-estimation
-see, random numbers, and the order of training; a row holds the mean, seeds stand beside it.
+every selector; the one that is best on validation images once batch norms are re-estimated is fine-tuned, on ResNet-56
+the one that is best on ResNet-20; the peer's are all fine-tuned. Test accuracy is read right after the cut (one-shot),
+with re-estimated batch norms, and after fine-tuning, which is the same for all: SGD with a cosine. Of ResNet-56 all
+methods go through the first seed, the best three of ours and the peer's through all. The best method is chosen on
+validation images (distorted by RandAugment, as the published weights were trained on them), never on test images. A
+seed decides the images that criteria and re-estimation see, random numbers, and the order of training; a row holds the
+mean, seeds stand beside it.
 
 The peer may cut within residual blocks only: through these networks' padded shortcuts it leaves networks that do not
 run. Slimming scores the published weights' scales, which were not trained for it.
@@ -48,8 +49,8 @@ def rows(bench: Bench, network: str, seeds: int) -> Iterator[Row]:
 
 
 def chosen(bench: Bench, case: Case) -> list[Method]:
-    """Of every criterion the better selector by validation accuracy, on the first seed; all of the peer's."""
-    first = Case(case.network, case.macs, 0)
+    """Of every criterion the best selector by validation accuracy, on the first seed; all of the peer's."""
+    first = Case(bench.plan.selectors_of.get(case.network, case.network), case.macs, 0)
     best: dict[str, Method] = {}
     for method in methods()[: bench.plan.methods]:
         name = method.name if method.is_peer else method.name.partition(",")[0]
@@ -80,7 +81,7 @@ def _budget_rows(bench: Bench, cases: Sequence[Case]) -> Iterator[Row]:
     stages = {
         "one-shot": "one_shot",
         "batch norms re-estimated": "reestimated",
-        f"{epochs} epochs of fine-tuning": "tuned",
+        f"{epochs} epoch{'s' * (epochs > 1)} of fine-tuning": "tuned",
     }
     for method, seeds in found.items():
         for stage, key in stages.items():

@@ -1,0 +1,87 @@
+"""benchmarks.pruning: which methods are fine-tuned, and what is said of the best ones."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import pruning as benchmark
+from benchmarks._pruning_lab import Case
+from benchmarks._pruning_methods import Method
+from benchmarks._pruning_plan import FULL
+
+
+def _never(job):
+    raise AssertionError("nothing is cut here")
+
+
+OURS = [Method(name, _never) for name in ("a, global", "a, local", "b, global", "c, global", "d, global")]
+PEERS = [Method(name, _never, is_peer=True) for name in ("peer, x", "peer, y")]
+
+
+class FakeBench:
+    """Validation accuracies by method; test accuracies are those of a seed, turned round."""
+
+    plan = FULL
+
+    def __init__(self, cuts, tuned):
+        self.cuts, self.accuracies, self.asked = cuts, tuned, []
+
+    def cut(self, case, method):
+        self.asked.append((case.network, case.seed, method.name))
+        return {"validation": self.cuts[method.name], "macs": case.macs}
+
+    def tuned(self, case, method):
+        value = self.accuracies[method.name]
+        return {"validation": value, "tuned": 1 - value + 0.01 * case.seed, "one_shot": 0.1, "reestimated": 0.5}
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.setattr(benchmark, "methods", lambda: (*OURS, *PEERS))
+    cuts = {
+        "a, global": 0.3,
+        "a, local": 0.4,
+        "b, global": 0.2,
+        "c, global": 0.1,
+        "d, global": 0.0,
+        "peer, x": 0,
+        "peer, y": 0,
+    }
+    tuned = {"a, local": 0.5, "b, global": 0.6, "c, global": 0.7, "d, global": 0.8, "peer, x": 0.55, "peer, y": 0.65}
+    return FakeBench(cuts, tuned)
+
+
+def names(methods):
+    return [method.name for method in methods]
+
+
+def test_of_every_criterion_the_best_selector_and_all_of_the_peers(bench):
+    found = benchmark.chosen(bench, Case("resnet56", 0.5, 2))
+    assert names(found) == ["a, local", "b, global", "c, global", "d, global", "peer, x", "peer, y"]
+    assert {(network, seed) for network, seed, _ in bench.asked} == {("resnet20", 0)}
+
+
+def test_finalists_are_the_best_of_ours_with_the_first_seed(bench):
+    first = benchmark.entrants(bench, Case("resnet56", 0.5, 0))
+    assert len(first) == 6
+    later = benchmark.entrants(bench, Case("resnet56", 0.5, 1))
+    assert names(later) == ["b, global", "c, global", "d, global", "peer, x", "peer, y"]
+    assert names(benchmark.entrants(bench, Case("resnet20", 0.5, 1))) == names(first)
+
+
+def test_the_best_are_chosen_on_validation_images_and_compared_on_test_images(bench):
+    cases = [Case("resnet56", 0.5, seed) for seed in range(2)]
+    found = {row.case: row for row in benchmark._budget_rows(bench, cases)}
+    row = found["resnet56, 50% MACs: best of ours above best of the peer's"]
+    assert row.value == pytest.approx(100 * ((1 - 0.8) - (1 - 0.65))) and row.holds is False
+    assert "d, global against peer, y" in row.peer
+    tuned = found["resnet56, 50% MACs, d, global, 1 epoch of fine-tuning: test top-1"]
+    assert tuned.value == pytest.approx(20.5) and "seeds: 20.00, 21.00" in tuned.peer
+
+
+def test_what_went_through_some_seeds_only_is_never_the_best(bench):
+    bench.accuracies["a, local"] = 0.52
+    bench.plan = SimpleNamespace(**{**vars(FULL), "finalists": {"resnet56": 1}})
+    cases = [Case("resnet56", 0.5, seed) for seed in range(2)]
+    rows = list(benchmark._budget_rows(bench, cases))
+    assert "d, global against peer, y" in rows[-1].peer
