@@ -25,18 +25,33 @@ EXAMPLES = 4
 """How many times the batch of the trace a fresh batch norm takes its statistics from."""
 
 ROUNDING = 1e-4
-"""Relative difference of two fp32 runs that is put down to rounding; the check after every surgery is in fp64."""
+"""Relative difference of two fp32 runs that is put down to rounding until the same cut is tried in fp64."""
 
 
 def find_safe_groups(trace: Trace, *, ignore: Iterable[str] = ()) -> Grouping:
-    """Groups of a network, each proven on the user's module by a trial cut; see `find_groups`."""
+    """Groups of a network, each proven on the user's module by a trial cut; see `find_groups`.
+
+    Trials are made in single precision, several times as fast, and all that passed once more together in double. If
+    those fail, a wrong cut was as small as rounding, and everything is tried again in double. A network in double
+    precision may hold constants of that type in its code, so it is only tried so.
+    """
     ignore = tuple(ignore)
+    if not any(parameter.dtype == torch.float64 for parameter in trace.model.parameters()):
+        grouping = _proven(trace, ignore, torch.float32)
+        names = [group.name for group in _suspects_last(grouping)]
+        if not names or _trial(_perturbed(grouping), names, torch.float64) is None:
+            return grouping
+    return _proven(trace, ignore, torch.float64)
+
+
+def _proven(trace: Trace, ignore: tuple[str, ...], dtype: torch.dtype) -> Grouping:
+    """The groups whose trial cuts in this precision succeed."""
     readings: dict[str, int] = {}
     verdicts: dict[Group, str | None] = {}
     while True:
         grouping = find_groups(trace, ignore=ignore, readings=readings)
         untried = [group for group in _suspects_last(grouping) if group not in verdicts]
-        failures = _failures(_perturbed(grouping), [group.name for group in untried])
+        failures = _failures(_perturbed(grouping), [group.name for group in untried], dtype)
         verdicts |= {group: failures.get(group.name) for group in untried}
         static = {group.name: reason for group in grouping.groups if (reason := verdicts.get(group))}
         refuted = _refuted(grouping, static, readings)
@@ -61,19 +76,19 @@ def _suspects_last(grouping: Grouping) -> list[Group]:
     return sorted((group for group in grouping.groups if group.size > 1), key=lambda group: group.name in forked)
 
 
-def _failures(grouping: Grouping, names: Sequence[str]) -> dict[str, str]:
+def _failures(grouping: Grouping, names: Sequence[str], dtype: torch.dtype) -> dict[str, str]:
     """Group name -> reason, for the groups that cannot be cut; halves the list until single groups remain."""
-    problem = _trial(grouping, names) if names else None
+    problem = _trial(grouping, names, dtype) if names else None
     if problem is None:
         return {}
     if len(names) == 1:
         return {names[0]: problem}
     half = len(names) // 2
-    found = {**_failures(grouping, names[:half]), **_failures(grouping, names[half:])}
+    found = {**_failures(grouping, names[:half], dtype), **_failures(grouping, names[half:], dtype)}
     return found or dict.fromkeys(names, f"cannot shrink together: {problem}")
 
 
-def _trial(grouping: Grouping, names: Sequence[str]) -> str | None:
+def _trial(grouping: Grouping, names: Sequence[str], dtype: torch.dtype) -> str | None:
     """Cut the middle unit of each group, then half of its units; the reason it cannot be done, or None.
 
     One unit alone may be the one place where a split into pieces of a written size still works, and half of
@@ -86,7 +101,7 @@ def _trial(grouping: Grouping, names: Sequence[str]) -> str | None:
     half = {name: tuple(sorted(order[name][: (size + 1) // 2])) for name, size in sizes.items()}
     for kept in (one, half):
         try:
-            difference = _difference(grouping, kept)
+            difference = _difference(grouping, kept, dtype)
         except Exception as error:  # the user's own forward may raise anything when a size is written out in it
             text = str(error).strip().splitlines() or [type(error).__name__]
             return f"size fixed in the network's code: {text[0][:200]}"
@@ -95,13 +110,9 @@ def _trial(grouping: Grouping, names: Sequence[str]) -> str | None:
     return None
 
 
-def _difference(grouping: Grouping, kept: Mapping[str, tuple[int, ...]]) -> float:
-    """Masked against cut, zero if single precision, several times as fast, shows no more than its own rounding.
-
-    A network in double precision may hold constants of that type in its code, so it is run as it is.
-    """
-    double = any(parameter.dtype == torch.float64 for parameter in grouping.trace.model.parameters())
-    if not double and difference_after_cut(grouping, kept, torch.float32) <= ROUNDING:
+def _difference(grouping: Grouping, kept: Mapping[str, tuple[int, ...]], dtype: torch.dtype) -> float:
+    """Masked against cut, zero if single precision shows no more than its own rounding."""
+    if dtype == torch.float32 and difference_after_cut(grouping, kept, dtype) <= ROUNDING:
         return 0.0
     return difference_after_cut(grouping, kept)
 

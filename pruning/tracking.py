@@ -11,6 +11,7 @@ from torch import Tensor, fx
 from pruning.groups import Fork, Frozen, Group, Grouping, MacTerm, Sites
 from pruning.labels import Labels, tracked
 from pruning.rules import Context, rule_for, shape_of
+from pruning.rules.context import place
 from pruning.tied_atoms import Slot, TiedAtoms
 from pruning.trace import Trace
 
@@ -44,6 +45,7 @@ def find_groups(
             _apply_rule(context, node)
         elif node.op == "output":
             context.freeze(node, "network output")
+    _freeze_what_sees_no_input(context, trace)
     return _collect(context, trace, axes, static or {})
 
 
@@ -98,6 +100,17 @@ def _apply_rule(context: Context, node: fx.Node) -> None:
         found = tuple(len(axis) for axis in context.axes(node))
         if found != shape_of(value):
             raise AssertionError(f"rule for {node.target}: labels {found} for a tensor {shape_of(value)}")
+
+
+def _freeze_what_sees_no_input(context: Context, trace: Trace) -> None:
+    """Channels of what is computed from parameters alone, such as a position bias: no gate would mask them."""
+    data = trace.data()
+    for node, ends in context.ends.items():
+        if node in data or any(user in data for user in node.users):
+            continue
+        summing = next(iter(node.users))
+        for axis in ends:
+            context.labels.freeze(context.axes(node)[axis], f"summed by {place(summing)}, which sees no input")
 
 
 def _collect(context: Context, trace: Trace, axes: dict[str, list[Tensor]], static: Mapping[str, str]) -> Grouping:
