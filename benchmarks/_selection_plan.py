@@ -129,7 +129,7 @@ DISTILLED = Recipe(learning_rate=3e-4, distillation=1.0, warmup_steps=50, optimi
 SGD = Recipe(epochs=10, learning_rate=0.05, weight_decay=5e-4, clip=None, distillation=0, warmup_steps=100)
 FULL = Plan(
     {
-        "resnet20": Retraining(replace(DISTILLED, epochs=2), channel_levels=(0.92, 0.93, 0.94)),
+        "resnet20": Retraining(replace(DISTILLED, epochs=2), channel_levels=(0.90, 0.92, 0.93, 0.94)),
         "resnet56": Retraining(replace(DISTILLED, epochs=1), levels=(0.92, 0.945)),
         "vgg16_bn_cifar": Retraining(replace(DISTILLED, epochs=1), levels=(0.88, 0.92), images=11_264, tunes=False),
     },

@@ -99,7 +99,7 @@ def test_sensitivity_leaves_the_network_as_it_was(small: Any, tmp_path: Path) ->
     other = measure_sensitivity(network, small.images, seed=1)
     assert any((other[name].incoherent != again[name].incoherent).any() for name in loaded.layers)
     (tmp_path / "cut").write_bytes((tmp_path / "s.safetensors").read_bytes()[:50])
-    with pytest.raises(ValueError, match="not a sensitivity file"):
+    with pytest.raises(ValueError, match="expected a sensitivity file"):
         Sensitivity.load(tmp_path / "cut")
 
 
