@@ -20,6 +20,13 @@ def shared_data() -> Path:
     return SHARED
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Networks that a test file builds when it is imported are the same in every run."""
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
+        np.random.seed(0)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
