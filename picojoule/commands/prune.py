@@ -43,6 +43,9 @@ def prune(
     steps: Annotated[int | None, typer.Option(help="Cuts of the iterative schedule; default 5.")] = None,
     step_epochs: Annotated[int | None, typer.Option(help="Training after every cut but the last; default 1.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Training after the last cut; default 0.")] = None,
+    reestimate: Annotated[
+        int | None, typer.Option(help="Training images to average batch norms over in the end, say 4096; default none.")
+    ] = None,
     images: Annotated[int | None, typer.Option(help="Training images the criterion sees; default 512.")] = None,
     round_to: Annotated[int | None, typer.Option(help="Channels kept are a multiple of it, say 8.")] = None,
     min_keep: Annotated[int | None, typer.Option(help="Fewest channels kept in a group.")] = None,
@@ -84,6 +87,7 @@ def prune(
         "prune.steps": steps,
         "prune.step_epochs": step_epochs,
         "prune.fine_tune_epochs": epochs or 0,
+        "prune.statistics_images": reestimate,
         "prune.images": images,
         "prune.round_to": round_to,
         "prune.min_keep": min_keep,

@@ -137,6 +137,7 @@ class PruneConfig(Section):
         fine_tune_epochs: of training after the last cut.
         learning_rate, momentum, weight_decay: of every training: SGD, each time with a cosine of its own.
         distillation: weight of the unpruned network's outputs in it.
+        statistics_images: training images that batch norms are averaged over in the end; 0: they stay as they are.
     """
 
     macs: Share | None = None
@@ -155,6 +156,7 @@ class PruneConfig(Section):
     momentum: Momentum = 0.9
     weight_decay: NonNegative = 5e-4
     distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
+    statistics_images: CountOrZero = 0
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:

@@ -40,6 +40,7 @@ def prune(lab: Lab, prepared: StageResult) -> StageResult:
             **_summary(result),
             "criterion": config.criterion,
             "schedule": config.schedule,
+            "statistics_images": config.statistics_images,
             "losses": work.losses,
             "steps": work.steps,
         }
@@ -112,7 +113,9 @@ class _Work:
             network, what = pruner.network.model, "cut" if pruner.is_cut else "trained"
             self._measure(what, network, pruning.count_macs(network, self.lab.example) / pruner.network.macs)
             state.save(pruner.done, losses=self.losses, steps=self.steps)
-        return pruner.result()
+        result = pruner.result()
+        self._reestimate(result)
+        return result
 
     def _pruner(self) -> pruning.Pruner:
         lab, config = self.lab, self.config
@@ -135,6 +138,13 @@ class _Work:
         trainer = Trainer(network, recipe, self.original)
         part = Part(f"phase{phase.number}", phase.first_epoch, phase.after_epoch)
         self.losses += self.lab.finish(self.context, trainer, self.lab.training(), part).losses
+
+    def _reestimate(self, result: pruning.PruneResult) -> None:
+        lab, count = self.lab, min(self.config.statistics_images, len(self.lab.splits.train))
+        if count and pruning.reestimate_batch_norm(
+            result.model, Loader(lab.splits.calibration(count, seed=lab.config.seed), lab.config.data.batch_size)
+        ):
+            self._measure("batch norms re-estimated", result.model, result.macs_after / result.macs_before)
 
     def _measure(self, what: str, network: nn.Module, macs: float) -> None:
         validation = Loader(self.lab.splits.validation, self.lab.config.data.evaluation_batch_size)

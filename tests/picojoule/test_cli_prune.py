@@ -53,6 +53,25 @@ def test_the_test_set_is_read_when_asked_for(command: Command, arguments: tuple[
     assert about["test_accuracy_before"] > about["test_accuracy_after"]
 
 
+def test_batch_norms_are_averaged_anew(command: Command, arguments: tuple[object, ...], tmp_path: Path) -> None:
+    left, about = (
+        command(*arguments, *more, "--macs", 0.3, "--out", tmp_path / str(len(more)))
+        for more in ((), ("--reestimate", 10**6))
+    )
+    assert [step["what"] for step in about["steps"]] == ["before", "cut", "batch norms re-estimated"]
+    assert (
+        about["steps"][:2] == left["steps"]
+        and about["steps"][2]["accuracy_validation"] > 0.15 + (left["steps"][1]["accuracy_validation"])
+    )
+    before, after = (load_file(result["weights"]) for result in (left, about))
+    assert {key for key in after if not torch.equal(before[key], after[key])} == {
+        key for key in after if key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    }
+    network = open_float("demo-cnn", about["weights"], Path(about["plan"]))
+    validation = Loader(load_data(DataConfig(name="digits")).validation, 250)
+    assert accuracy(network, validation) == about["steps"][2]["accuracy_validation"]
+
+
 @pytest.mark.parametrize("call", [2, 4, 6])
 def test_an_interrupted_pruning_goes_on_to_the_same_end(
     command: Command,
