@@ -13,6 +13,7 @@ from torch import nn
 import pruning
 from approx import Trainer, accuracy
 from benchmarks._pruning_methods import Batches, Job, Method, few_batches
+from benchmarks._pruning_oracle import agreement, scores, true_importance
 from benchmarks._pruning_plan import Plan
 from benchmarks._store import Store
 from benchmarks._training import finish, lay_out
@@ -25,6 +26,7 @@ from picojoule.sources import open_float
 HELD_OUT = 5000
 EVALUATION_BATCH = 500
 STATISTICS_SEED = 1000  # added to the seed, to draw anew
+ORACLE_SEED = 2000
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Bench:
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
-        elsewhere = ("recipes", "finalists", "selectors_of", "budgets", "methods")
+        elsewhere = ("recipes", "finalists", "selectors_of", "budgets", "methods", "oracle_network", "oracle_images")
         self.key: dict[str, Json] = {name: value for name, value in asdict(plan).items() if name not in elsewhere}
 
     @property
@@ -76,6 +78,18 @@ class Bench:
         """Test accuracy, 0..1."""
         key = {**self.key, "network": network}
         return float(self.store.value("unpruned", key, lambda: accuracy(original(network), self.test)))
+
+    def fidelity(self, network: str) -> Mapping[str, Mapping[str, float]]:
+        """Of every criterion, how its scores agree with the true changes of the loss."""
+        key = {**self.key, "network": network, "oracle_images": self.plan.oracle_images}
+
+        def measure() -> Json:
+            grouping = pruning.find_safe_groups(pruning.trace(original(network), self.example))
+            truth = true_importance(grouping, self._batches(self.plan.oracle_images, ORACLE_SEED))
+            seen, names = self._batches(self.plan.score_images, 0), pruning.criteria()[: self.plan.methods]
+            return {name: agreement(grouping, scores(grouping, seen, name), truth) for name in names}
+
+        return self.store.value("fidelity", key, measure)
 
     def cut(self, case: Case, method: Method) -> Mapping[str, Json]:
         """Share of the MACs kept, seconds, validation accuracy with re-estimated batch norms."""

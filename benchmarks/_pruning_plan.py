@@ -14,6 +14,7 @@ class Plan:
         finalists: of our criteria, by network: those that go through all seeds, the best on validation images with the
             first seed; None: all.
         selectors_of: network on whose first seed the selector of each criterion is chosen, where it is not the same.
+        oracle_images: training images that tell the true change of the loss for each channel of `oracle_network`.
         budgets: shares of the multiply-accumulates kept.
         score_images: training images that criteria see.
         statistics_images: training images, drawn anew, that batch norms are re-estimated on.
@@ -30,6 +31,8 @@ class Plan:
     finalists: dict[str, int | None]
     selectors_of: dict[str, str]
     budgets: tuple[float, ...] = (0.5, 0.3)
+    oracle_network: str = "resnet20"
+    oracle_images: int = 1024
     score_images: int = 1024
     statistics_images: int = 4096
     training_images: int | None = None
@@ -49,6 +52,7 @@ QUICK = Plan(
     dict.fromkeys(FULL.recipes),
     {},
     budgets=(0.5,),
+    oracle_images=16,
     score_images=64,
     statistics_images=128,
     training_images=128,

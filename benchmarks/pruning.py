@@ -15,6 +15,8 @@ validation images (distorted by RandAugment, as the published weights were train
 seed decides the images that criteria and re-estimation see, random numbers, and the order of training; a row holds the
 mean, seeds stand beside it.
 
+Of ResNet-20 the scores are compared with what the loss truly does when a channel is left out (_pruning_oracle.py).
+
 The peer may cut within residual blocks only: through these networks' padded shortcuts it leaves networks that do not
 run. Slimming scores the published weights' scales, which were not trained for it.
 """
@@ -28,6 +30,7 @@ from pathlib import Path
 
 from benchmarks._pruning_lab import Bench, Case
 from benchmarks._pruning_methods import Method, methods
+from benchmarks._pruning_oracle import fidelity_rows
 from benchmarks._pruning_plan import FULL, QUICK, Plan
 from benchmarks._report import Row, at_least, environment, markdown
 from benchmarks._store import Store
@@ -40,6 +43,8 @@ GOAL = 0.3  # pp
 def rows(bench: Bench, network: str, seeds: int) -> Iterator[Row]:
     """All of one network."""
     yield Row(f"{network}, unpruned: test top-1", 100 * bench.unpruned(network), "%")
+    if network == bench.plan.oracle_network:
+        yield from fidelity_rows(network, bench.fidelity(network))
     for macs in bench.plan.budgets:
         cases = [Case(network, macs, seed) for seed in range(seeds)]
         for case in cases:  # whole seeds first, so that an interrupted run has some

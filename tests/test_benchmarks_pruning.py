@@ -3,10 +3,14 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch import nn
 
+import pruning
 from benchmarks import pruning as benchmark
 from benchmarks._pruning_lab import Case
 from benchmarks._pruning_methods import Method
+from benchmarks._pruning_oracle import agreement, fidelity_rows, scores, true_importance
 from benchmarks._pruning_plan import FULL
 
 
@@ -85,3 +89,30 @@ def test_what_went_through_some_seeds_only_is_never_the_best(bench):
     cases = [Case("resnet56", 0.5, seed) for seed in range(2)]
     rows = list(benchmark._budget_rows(bench, cases))
     assert "d, global against peer, y" in rows[-1].peer
+
+
+def test_true_importance_is_the_loss_without_the_channel():
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 4)).eval()
+    grouping = pruning.find_safe_groups(pruning.trace(model, torch.zeros(1, 3)))
+    images, labels = torch.randn(10, 3), torch.arange(10) % 4
+    truth = true_importance(grouping, [(images[:7], labels[:7]), (images[7:], labels[7:])])
+    expected = []
+    with torch.no_grad():
+        whole = nn.functional.cross_entropy(model(images), labels)
+        for unit in range(5):
+            column = model[2].weight[:, unit].clone()
+            model[2].weight[:, unit] = 0
+            expected.append((nn.functional.cross_entropy(model(images), labels) - whole).square())
+            model[2].weight[:, unit] = column
+    torch.testing.assert_close(truth, torch.stack(expected).double(), rtol=1e-4, atol=1e-10)
+    assert agreement(grouping, truth, truth.sqrt()) == pytest.approx({"everywhere": 1, "within": 1})
+    assert agreement(grouping, -truth, truth) == pytest.approx({"everywhere": -1, "within": -1})
+    (own,) = pruning.TaylorGate().score(grouping, [(images, labels)], nn.functional.cross_entropy).values()
+    assert torch.equal(scores(grouping, [(images, labels)], "taylor"), own)
+
+
+def test_of_criteria_the_most_faithful_first_and_the_published_figure_beside():
+    found = {"magnitude": {"everywhere": 0.2, "within": 0.1}, "taylor": {"everywhere": 0.92, "within": 0.9}}
+    first, second = fidelity_rows("resnet20", found)
+    assert "taylor" in first.case and first.holds is False and "published" in first.peer
+    assert second.value == 0.2 and second.goal is None
