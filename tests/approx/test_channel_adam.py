@@ -22,7 +22,7 @@ def moved(parameter: torch.Tensor, grads: list[torch.Tensor], **options: float) 
     return own.detach()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), steps=st.integers(1, 6), decay=st.sampled_from([0.0, 0.1]))
 def test_it_is_the_formula(seed: int, steps: int, decay: float) -> None:
     random = torch.Generator().manual_seed(seed)

@@ -84,7 +84,7 @@ def cases(draw: Callable) -> Case:
 
 
 @runs_here
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases())
 def test_byte_lookup_equals_the_reference(lanes: str, case: Case) -> None:
     assert torch.equal(case.byte_lookup(), case.reference())

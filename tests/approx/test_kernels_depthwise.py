@@ -65,7 +65,7 @@ def _found(codes: torch.Tensor, index: torch.Tensor, factors: Factorisation, opt
     return low_rank.conv2d(codes, index, factors, shape, options["pad_code"])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(case=cases())
 def test_every_instruction_set_equals_the_reference(case: tuple) -> None:
     codes, index, factors, options = case

@@ -86,14 +86,14 @@ def check(layer: tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict]) -> int:
     return served
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(layers())
 def test_every_path_equals_the_reference(layer: tuple[torch.Tensor, torch.Tensor, torch.Tensor, dict]) -> None:
     assert not len(layer[0]) or check(layer) >= 2
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None, derandomize=True)
+@settings(max_examples=10_000)
 @given(layers())
 def test_every_path_equals_the_reference_ten_thousand_times(layer) -> None:
     check(layer)

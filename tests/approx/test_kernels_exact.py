@@ -88,13 +88,13 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return request.param
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=cases())
 def test_row_table_equals_the_reference(isa: str, case: Case) -> None:
     assert torch.equal(case.row_table(), case.reference())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=cases())
 def test_gather_equals_the_reference(case: Case) -> None:
     assert torch.equal(case.gather(), case.reference())

@@ -95,7 +95,7 @@ def _planted(rng: np.random.Generator, n_w: int, bits_v: list[int], bits_u: list
     return rng.integers(-999, 999, (n_w, 1)) + rng.integers(-999, 999, 256) + (v.T * scales) @ u
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_planted_planes_are_found(data: st.DataObject) -> None:
     planes = data.draw(st.integers(1, 5))
@@ -108,7 +108,7 @@ def test_planted_planes_are_found(data: st.DataObject) -> None:
     _exactly(torch.from_numpy(table.astype(np.int32)), planes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_whatever_is_returned_rebuilds_its_table(data: st.DataObject) -> None:
     """Hard tables: few rows, factors wider than 8 bits on either side, equal rows, large scales."""
@@ -185,7 +185,7 @@ def test_bad_arguments(table: torch.Tensor, max_planes: int, match: str) -> None
         factorise(table, max_planes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_a_short_basis_spans_all_integer_vectors_of_its_span(rank: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -63,7 +63,7 @@ def cases(draw: Callable) -> tuple[torch.Tensor, torch.Tensor, Factorisation, di
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=cases())
 def test_float_planes_equal_the_reference(case: tuple[torch.Tensor, torch.Tensor, Factorisation, dict]) -> None:
     found, expected = _both(*case)

@@ -108,7 +108,7 @@ def cases(draw: Callable) -> Case:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=cases())
 def test_every_dot_product_equals_the_reference(case: Case) -> None:
     expected = case.reference()

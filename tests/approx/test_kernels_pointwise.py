@@ -69,7 +69,7 @@ def test_reals_are_the_quantizer_s(shape: tuple[int, ...]) -> None:
     assert torch.equal(q.reals(codes), q.reals(codes.long()))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(0, 40), st.integers(1, 4), st.integers(1, 21), st.booleans(), st.integers(0, 2**32 - 1))
 def test_requantised_sums_are_the_readable_ones(rows: int, groups: int, width: int, affine: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -99,7 +99,7 @@ def test_requantised_sums_are_the_readable_ones(rows: int, groups: int, width: i
     assert (inside != free).sum() <= 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 300), st.integers(0, 2**32 - 1))
 def test_sums_of_activations_are_the_readable_ones(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -32,7 +32,7 @@ def _loops(codes, weight_index, table, stride, padding, dilation, groups, pad_co
     return out
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_conv2d_equals_the_definition(data: st.DataObject) -> None:
     draw = data.draw

@@ -145,7 +145,7 @@ def test_predicted_products_are_those_of_the_padded_layer(monkeypatch: pytest.Mo
     assert row_table.padded_products(shape) == 48 * 32
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(0, 2**31),
     st.sampled_from([1, 2, 255]),

@@ -76,7 +76,7 @@ def test_a_flat_row_is_beta() -> None:
     assert ((flat - norm.bias.clamp(low, high)).abs() <= float(norm.output.scale)).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2**62 - 1))
 def test_the_root_is_the_integer_root(value: int) -> None:
     near = [value, isqrt(value) ** 2, max(0, isqrt(value) ** 2 - 1)]

@@ -94,7 +94,7 @@ def test_padding_is_the_zero_point_not_integer_zero() -> None:
     assert excess[0, 0] == 5000 and excess[0, 3] == 3000 and excess[3, 3] == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_gradient_is_that_of_the_real_layer(seed: int) -> None:
     torch.manual_seed(seed)

@@ -55,7 +55,7 @@ def cases(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Co
     return *(torch.from_numpy(a) for a in (codes, index, table)), geometry, draw(st.integers(0, 255))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_equals_the_sum_written_out(
     case: tuple[torch.Tensor, torch.Tensor, torch.Tensor, ConvGeometry, int],

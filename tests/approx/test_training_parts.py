@@ -14,7 +14,7 @@ from approx.training.ema import WeightAverage
 from approx.training.mixup import mixup
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(values=st.lists(st.floats(-100, 100), min_size=1, max_size=40), decay=st.floats(0, 0.999))
 def test_average_follows_the_formula(values: list[float], decay: float) -> None:
     model = nn.Linear(1, 1).double()
@@ -56,7 +56,7 @@ def test_average_of_running_statistics_and_of_an_integer_network() -> None:
         assert torch.equal(average.module.state_dict()[name], tensor), name
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(count=st.integers(1, 40), seed=st.integers(0, 2**40), update=st.integers(0, 10**6))
 def test_every_mixed_image_lies_between_two_of_the_batch(count: int, seed: int, update: int) -> None:
     images = torch.eye(count).view(count, 1, count, 1)
@@ -87,7 +87,7 @@ def test_learning_rate() -> None:
     assert warm.rate(0.5, 0) == pytest.approx(0.05)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scores=st.lists(st.integers(-3, 3), min_size=1, max_size=20), patience=st.integers(1, 5))
 def test_best_weights_are_the_first_of_the_highest(scores: list[int], patience: int) -> None:
     model, best, waited = nn.Linear(1, 1), BestWeights(patience), 0

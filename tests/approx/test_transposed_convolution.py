@@ -92,7 +92,7 @@ def test_accumulators_are_the_table_s(layer: nn.Module, size: Sizes, operands: O
         assert got.shape == wanted.shape and (got == wanted).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_phases_are_the_transposed_convolution(data: st.DataObject) -> None:
     """Every (output, tap) pair that meets an input is in one phase, at the input position the definition says."""

@@ -46,7 +46,7 @@ def problem(
     return Descent(codes, products, step, allowed, frozen, residual, rows.clone()), target
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000), st.integers(1, 3))
 def test_the_error_falls_and_the_residual_is_kept_up_to_date(seed: int, groups: int) -> None:
     descent, target = problem(seed, groups)

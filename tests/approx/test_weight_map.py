@@ -21,7 +21,7 @@ def variance(products: np.ndarray, weight: int, codes: np.ndarray) -> float:
     return float(share @ (error - share @ error) ** 2)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from([0, 30, 3000]))
 def test_every_weight_gets_the_row_of_least_variance(seed: int, largest: int) -> None:
     made = table(seed, largest)

@@ -21,7 +21,7 @@ def unpack(packed, encoded):
     return sign * packed.rows[encoded & ((1 << top) - 1)].astype(np.int64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(OPERAND_MODES), st.integers(1, 400))
 def test_every_product_survives(seed, mode, count):
     rng = np.random.default_rng(seed)

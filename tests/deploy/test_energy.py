@@ -200,7 +200,7 @@ def test_an_unnamed_layer_keeps_the_bits_of_its_workload() -> None:
     assert implicit.total_before_pj == explicit.total_before_pj
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(0, 2), st.floats(0, 2), st.sampled_from(["sign-magnitude", "sign-magnitude-9", "affine"]))
 def test_monotone_in_energy_relative(first: float, second: float, operands: str) -> None:
     low, high = sorted((first, second))
@@ -213,7 +213,7 @@ def test_monotone_in_energy_relative(first: float, second: float, operands: str)
         assert cheap.total_after_pj < dear.total_after_pj
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 1.5), min_size=2, max_size=2))
 def test_saved_multiplication_is_the_published_convention(relative: list[float]) -> None:
     """Every exact multiplication is 8x8, so the MAC-weighted power ratio and our energy ratio coincide."""

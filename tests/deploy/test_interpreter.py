@@ -136,7 +136,7 @@ def slow_run(program, codes):
     return tensors
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(SEEDS)
 def test_random_programs_equal_plain_loops(seed):
     rng = np.random.default_rng(seed)
@@ -148,7 +148,7 @@ def test_random_programs_equal_plain_loops(seed):
         np.testing.assert_array_equal(record[name][0], expected, err_msg=name)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SEEDS)
 def test_fast_equals_reference(seed):
     rng = np.random.default_rng(seed)

@@ -32,7 +32,7 @@ def assert_same(left, right):
         assert left == right
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_round_trip(tmp_path_factory, seed):
     path = tmp_path_factory.mktemp("programs") / "deep" / "net.safetensors"

@@ -202,7 +202,7 @@ def test_empty_library_can_be_saved(tmp_path) -> None:
     assert len(Library.load(tmp_path / "empty.npz")) == 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_damage_is_one_clear_error(data: st.DataObject) -> None:
     """A flipped byte, a cut file: `ValueError`, or the very same circuits."""

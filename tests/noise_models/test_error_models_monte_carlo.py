@@ -55,7 +55,7 @@ def test_sums_of_the_largest_errors_do_not_overflow() -> None:
     assert prediction.std[0] == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1000),
     operands=st.sampled_from(list(Operands)),

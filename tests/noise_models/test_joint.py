@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -47,7 +47,6 @@ def every_choice(table: Table, group: Group) -> list[tuple[float, float]]:
     return found
 
 
-@settings(deadline=None)
 @given(tables, groups)
 def test_the_front_is_that_of_every_choice(table: Table, group: Group) -> None:
     """At any price of degradation the best point of the front is the best choice there is."""
@@ -63,7 +62,6 @@ def test_the_front_is_that_of_every_choice(table: Table, group: Group) -> None:
         assert mine == pytest.approx(best, rel=1e-9, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(tables, groups)
 def test_points_are_made_of_what_they_say(table: Table, group: Group) -> None:
     group = replace(group, same_bits=False)

@@ -60,7 +60,7 @@ ragged = st.sampled_from([0.0, 1e-11, 1e-9, 3e-7, 0.1, 0.2, 0.30000000000000004,
 any_table = st.one_of(tables(small), tables(ragged))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(any_table, st.data())
 def test_choices_within_limits_are_the_brute_force_optimum(table: Table, data: st.DataObject) -> None:
     every = [quantities(p, AREA) for p in _every_point(table)]
@@ -75,7 +75,7 @@ def test_choices_within_limits_are_the_brute_force_optimum(table: Table, data: s
         assert found[objective] == pytest.approx(min(r[objective] for r in fitting), rel=1e-9, abs=1e-15)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(any_table, st.data())
 def test_infeasible_limits_say_the_nearest_feasible_ones(table: Table, data: st.DataObject) -> None:
     every = [quantities(p, AREA) for p in _every_point(table)]
@@ -94,7 +94,7 @@ def test_infeasible_limits_say_the_nearest_feasible_ones(table: Table, data: st.
             cheapest_within(table, Limits.from_json({**others, name: said[name]}))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(any_table, st.integers(1, 3), st.booleans())
 def test_the_front_within_limits_keeps_them_and_knapsack_never_beats_it(table: Table, most: int, area: bool) -> None:
     every = [p for p in _every_point(table) if quantities(p, AREA)["circuits"] <= most]

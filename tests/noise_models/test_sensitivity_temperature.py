@@ -14,7 +14,7 @@ from noise_models.sensitivity import HessianVector, measure_sensitivity
 from noise_models.sensitivity.temperature import DOUBT, fitting_temperature
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), classes=st.integers(2, 20), size=st.floats(0.1, 1e5))
 def test_it_reaches_the_doubt(seed: int, classes: int, size: float) -> None:
     scores = size * torch.randn(50, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -161,7 +161,7 @@ options = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(options, names, st.lists(names, max_size=4), st.floats(1e-9, 1.0))
 def test_round_trip(values, weights, keep, macs):
     config = RunConfig.model_validate(
@@ -184,7 +184,7 @@ tree = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.text(max_size=6), tree, max_size=5))
 def test_line_index_knows_every_key(values):
     """Each line of a dumped document, read alone, is the key that the index puts on it."""

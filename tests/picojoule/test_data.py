@@ -31,7 +31,7 @@ def rows(part):
     return {bytes(p.numpy().tobytes()) for p in part.pixels}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=60), st.data())
 def test_hold_out_is_a_stratified_partition(labels, data):
     count = data.draw(st.integers(1, len(labels) - 1))

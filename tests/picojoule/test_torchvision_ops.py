@@ -33,7 +33,7 @@ box = st.tuples(corner, corner, corner, corner).map(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(box, st.integers(0, 5)), max_size=12), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def test_nms_equals_its_definition(items, threshold):
     boxes = [b for b, _ in items]

@@ -75,7 +75,7 @@ rows = st.integers(1, 6).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(rows=rows)
 def test_distances_against_loops(rows):
     matrix = torch.tensor(rows, dtype=torch.float64)

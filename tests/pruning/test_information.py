@@ -40,7 +40,7 @@ def reference(x, y):
     return max(0.0, entropy(joint.sum(1)) + entropy(joint.sum(0)) - entropy(joint.flatten()))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 9999), samples=st.integers(2, 400), pairs=st.integers(1, 3), rows=st.integers(1, 3))
 def test_against_plain_references(seed, samples, pairs, rows):
     generator = torch.Generator().manual_seed(seed)

@@ -107,7 +107,7 @@ class RandomNet(nn.Module):
         return self.head(x.flatten(1) if self.flat else x.mean((2, 3)))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 @given(
     width=st.integers(2, 6),
     blocks=st.lists(
@@ -162,7 +162,7 @@ class Wrapped(nn.Module):
         return self.function(self, x)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 @given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=4), st.integers(0, 99))
 def test_steps_in_any_order(steps, seed):
     """Sixteen channels through random steps that tie them in ever coarser ways: what is free is cut right."""

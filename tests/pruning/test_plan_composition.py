@@ -45,7 +45,7 @@ def two_plans(draw):
 
 
 @given(two_plans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_then_is_one_plan_after_the_other(drawn):
     rows, columns, (first, second) = drawn
     apart = second.apply(first.apply(Table(rows, columns)))
@@ -55,7 +55,7 @@ def test_then_is_one_plan_after_the_other(drawn):
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_then_is_associative_and_an_empty_plan_changes_nothing(data):
     sizes, plans = 9, []
     for _ in range(3):

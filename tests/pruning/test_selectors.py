@@ -57,7 +57,7 @@ def test_normalisation():
     assert run(GlobalSelector("max"), {"a": [0.0, 0.0], "b": [1.0, 2.0]}, 3)["b"] == (0, 1)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(
     scores=st.dictionaries(st.sampled_from("abcd"), st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1),
     chooser=st.sampled_from(BOTH),

@@ -41,7 +41,7 @@ def test_golden_values():
     assert largest_unit_shares(GOLDEN, ONES, torch.tensor([[-1, 0]]), 1).tolist() == [0.75]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 9999), sizes=st.tuples(*[st.integers(1, 4)] * 5))
 def test_shares_against_the_definition(seed, sizes):
     n, groups, outputs, width, positions = sizes
@@ -60,7 +60,7 @@ def test_shares_against_the_definition(seed, sizes):
     torch.testing.assert_close(largest_unit_shares(rows, patch, columns, 3), expected, rtol=0, atol=1e-11)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 9999), scale=st.floats(0.01, 100))
 def test_shares_of_a_sum_add_up_to_one_and_have_no_scale(seed, scale):
     rows, patch = random(2, 5, 4, seed=seed), random(1, 2, 4, 1, seed=seed + 1).abs() + 0.1

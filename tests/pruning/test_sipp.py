@@ -62,7 +62,7 @@ def test_the_bound_solves_the_sample_complexity():
             assert complexity * (6 + 4 * epsilon) / (12 * epsilon**2) == pytest.approx(count)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 999), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4), data=st.data())
 def test_shares_of_the_budget_are_optimal(seed, sizes, data):
     """Against every way to give each row one weight or more."""

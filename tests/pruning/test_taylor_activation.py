@@ -148,7 +148,7 @@ def test_a_stream_is_the_mean_over_all_its_positions(build, batch):
     torch.testing.assert_close(code.score(grouping, [(x, y)], F.cross_entropy)[group.name], apart.mean(0).detach())
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 99), split=st.integers(1, 4))
 def test_elementwise_is_never_smaller_and_batches_do_not_matter(seed, split):
     x = torch.randn(5, 2, 4, 4, generator=torch.Generator().manual_seed(seed)).double()

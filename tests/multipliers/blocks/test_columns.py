@@ -33,7 +33,7 @@ def random_columns(column_heights: list[int], seed: int) -> list[list[np.ndarray
     return [[generator.integers(0, 2, size=50) for _ in range(height)] for height in column_heights]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(heights, st.integers(0, 2**32 - 1), st.sampled_from(sorted(CELLS)))
 def test_exact_cells_keep_the_sum_of_any_columns(column_heights: list[int], seed: int, kind: str) -> None:
     columns = random_columns(column_heights, seed)
@@ -43,7 +43,7 @@ def test_exact_cells_keep_the_sum_of_any_columns(column_heights: list[int], seed
     np.testing.assert_array_equal(count_columns(columns, cells), expected % (1 << len(columns)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.integers(0, 9), max_size=9), min_size=1, max_size=10), st.booleans())
 def test_gates_equal_counting_on_any_columns(choices: list[list[int]], compressors: bool) -> None:
     circuit = NetlistBuilder("columns", 4, 4)

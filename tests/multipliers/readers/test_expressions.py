@@ -178,7 +178,7 @@ def evaluate(tree: Tree, a: int, b: int, width: int, signed: bool) -> int:
     return {"+": x + y, "-": x - y, "*": x * y, "&": x & y, "|": x | y, "^": x ^ y}[operator] & mask
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.recursive(leaves(), extend, max_leaves=8), st.integers(0, 8))
 def test_random_expressions_equal_integer_arithmetic(tree: Tree, wider: int) -> None:
     width = tree.width + wider

@@ -67,7 +67,7 @@ def random_netlist(chosen: list[tuple[str, list[int]]], outputs: list[int], widt
     return Netlist("random", a, b, tuple(nets[-1 - pick % len(nets)] for pick in outputs), tuple(gates), signed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps, picks, st.booleans())
 def test_random_circuits_keep_their_function_and_shrink(
     chosen: list[tuple[str, list[int]]], outputs: list[int], signed: bool
@@ -109,7 +109,7 @@ def test_thousands_of_random_circuits(seed: int) -> None:
         np.testing.assert_array_equal(optimise(netlist).product_table(), netlist.product_table())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps, picks, st.booleans(), st.integers(0, 2**32))
 def test_wide_random_circuits_keep_their_function(
     chosen: list[tuple[str, list[int]]], outputs: list[int], signed: bool, seed: int

@@ -57,7 +57,7 @@ def test_asymmetric_widths_and_wide_circuits() -> None:
 steps = st.lists(st.tuples(st.sampled_from(sorted(GATE_KINDS)), st.lists(st.integers(0, 999), min_size=4, max_size=4)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(steps, st.lists(st.integers(0, 999), min_size=1, max_size=5), st.booleans())
 def test_any_netlist_of_any_kinds_is_read_back_equal(
     chosen: list[tuple[str, list[int]]], picks: list[int], signed: bool
