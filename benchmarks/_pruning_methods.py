@@ -8,6 +8,7 @@ the padded shortcuts of these networks (option A) and leaves a network that does
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,8 @@ import pruning
 
 Batches = Sequence[tuple[Tensor, Tensor]]
 PEER_STEPS = 400
+IMAGES = {"singe": 128}
+"""Criteria that see the first few of the images only: 60 passes over them for each group take long enough."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +74,40 @@ def _selectors(criterion: str) -> list[str]:
 
 def _ours(criterion: str, selector: str) -> Method:
     def cut(job: Job) -> nn.Module:
-        draws = "seed" in inspect.signature(type(pruning.criterion(criterion))).parameters
-        judge = pruning.criterion(criterion, **({"seed": job.seed} if draws else {}))
-        loader = job.batches if judge.needs_data else None
+        judge = _judge(criterion, job.seed, job.model)
+        loader = seen(criterion, job.batches) if judge.needs_data else None
         return pruning.prune(
             job.model, job.example, macs=job.macs, criterion=judge, loader=loader, selector=selector
         ).model
 
     return Method(f"{criterion}, {selector}", cut)
+
+
+def seen(criterion: str, batches: Batches) -> Batches:
+    """The batches a criterion is given, of all there are."""
+    size = len(batches[0][1])
+    return batches[: math.ceil(IMAGES[criterion] / size)] if criterion in IMAGES else batches
+
+
+class Remembered(pruning.Criterion):
+    """A criterion that scores once: neither the budget nor the selector changes the scores of a network."""
+
+    def __init__(self, criterion: pruning.Criterion) -> None:
+        self.name = criterion.name  # type: ignore[misc]  # of the class elsewhere
+        self.needs_data, self.comparable = criterion.needs_data, criterion.comparable  # type: ignore[misc]
+        self._criterion, self._found = criterion, dict[str, Tensor]()
+
+    def score(self, grouping: pruning.Grouping, batches: Any, loss: Any) -> dict[str, Tensor]:
+        """See `Criterion.score`; always of the same network and the same images."""
+        self._found = self._found or self._criterion.score(grouping, batches, loss)
+        return dict(self._found)
+
+
+@cache
+def _judge(criterion: str, seed: int, model: nn.Module) -> Remembered:
+    """The criterion that sees this network, and the images of this seed."""
+    draws = "seed" in inspect.signature(type(pruning.criterion(criterion))).parameters
+    return Remembered(pruning.criterion(criterion, **({"seed": seed} if draws else {})))
 
 
 def peers() -> list[Method]:

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import pruning
-from benchmarks._pruning_methods import Batches
+from benchmarks._pruning_methods import Batches, seen
 from benchmarks._report import Row, at_least
 from picojoule.progress import track
 from pruning.gates import gated
@@ -46,7 +46,7 @@ def _loss(grouping: pruning.Grouping, batches: Batches, factors: Tensor) -> floa
 def scores(grouping: pruning.Grouping, batches: Batches, criterion: str) -> Tensor:
     """Of every unit in the order of units; of a criterion that orders units, their places: float64 [units]."""
     judge = pruning.criterion(criterion)
-    found = judge.score(grouping, batches if judge.needs_data else None, nn.functional.cross_entropy)
+    found = judge.score(grouping, seen(criterion, batches) if judge.needs_data else None, nn.functional.cross_entropy)
     return torch.cat([found[group.name] for group in grouping.groups])
 
 

@@ -9,7 +9,7 @@ from torch import nn
 import pruning
 from benchmarks import pruning as benchmark
 from benchmarks._pruning_lab import Case
-from benchmarks._pruning_methods import Method
+from benchmarks._pruning_methods import Job, Method, Remembered, methods, seen
 from benchmarks._pruning_oracle import agreement, fidelity_rows, scores, true_importance
 from benchmarks._pruning_plan import FULL
 
@@ -116,3 +116,28 @@ def test_of_criteria_the_most_faithful_first_and_the_published_figure_beside():
     first, second = fidelity_rows("resnet20", found)
     assert "taylor" in first.case and first.holds is False and "published" in first.peer
     assert second.value == 0.2 and second.goal is None
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "random", "sosp-i"])
+def test_scores_are_made_once_and_cut_alike(criterion, monkeypatch):
+    model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4)).eval()
+    batches, calls = [(torch.randn(6, 3), torch.arange(6) % 4)], []
+    score = Remembered.score
+    monkeypatch.setattr(
+        Remembered, "score", lambda self, *about: calls.append(bool(self._found)) or score(self, *about)
+    )
+    (method,) = [m for m in methods() if m.name == f"{criterion}, global"]
+    for macs in (0.7, 0.4):
+        found = method.cut(Job(model, torch.zeros(1, 3), macs, batches, 0))
+        judge = pruning.criterion(criterion)
+        expected = pruning.prune(
+            model, torch.zeros(1, 3), macs=macs, criterion=judge, loader=batches if judge.needs_data else None
+        ).model
+        assert pruning.count_macs(found, torch.zeros(1, 3)) <= macs * 96
+        assert all(map(torch.equal, found.state_dict().values(), expected.state_dict().values()))
+    assert calls == [False, True]
+
+
+def test_slow_criteria_see_few_images():
+    batches = [(torch.zeros(50, 1), torch.zeros(50))] * 5
+    assert [len(seen(criterion, batches)) for criterion in ("singe", "taylor")] == [3, 5]
