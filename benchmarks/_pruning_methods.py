@@ -22,8 +22,8 @@ import pruning
 
 Batches = Sequence[tuple[Tensor, Tensor]]
 PEER_STEPS = 400
-IMAGES = {"singe": 128}
-"""Criteria that see the first few of the images only: 60 passes over them for each group take long enough."""
+IMAGES = {"singe": 128, "taylor-second-order": 128}
+"""Criteria that see the first few of the images only: 60 passes a group, or a pass a channel, take long enough."""
 
 
 @dataclass(frozen=True)

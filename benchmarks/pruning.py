@@ -6,8 +6,8 @@ Needs CIFAR-10 and the published weights below $PICOJOULE_DATA, and `pip install
 The whole takes hours: every measurement is kept in the work folder and not made again, and an interrupted training goes
 on from its last minute. --quick takes few images and methods; its figures mean nothing.
 
-Protocol. Every method cuts the network to a share of its multiply-accumulates. Criteria see 1,024 training images,
-SinGE, which passes over them hundreds of times, 128. Criteria that only score are tried with
+Protocol. Every method cuts the network to a share of its multiply-accumulates. Criteria see 1,024 training images, but
+SinGE and second-order Taylor, which pass over them hundreds of times, 128. Criteria that only score are tried with
 every selector; the one that is best on validation images once batch norms are re-estimated is fine-tuned, on ResNet-56
 the one that is best on ResNet-20; the peer's are all fine-tuned. Test accuracy is read right after the cut (one-shot),
 with re-estimated batch norms, and after fine-tuning, which is the same for all: SGD with a cosine. Of ResNet-56 all
