@@ -118,7 +118,8 @@ class Bench:
             lay_out(network, torch.channels_last)
             trainer = Trainer(network, recipe)
             say = lambda text: self._say(case, method, text)  # noqa: E731
-            finish(trainer, self._training(case.seed), self.store.path("training", key), say)
+            with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+                finish(trainer, self._training(case.seed), self.store.path("training", key), say)
             validation, test = accuracy(network, self.validation), accuracy(network, self.test)
             say(f"test one-shot {100 * shot:.2f}, re-estimated {100 * normed:.2f}, tuned {100 * test:.2f} %")
             return {"one_shot": shot, "reestimated": normed, "tuned": test, "validation": validation}

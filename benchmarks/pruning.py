@@ -10,11 +10,11 @@ Protocol. Every method cuts the network to a share of its multiply-accumulates. 
 SinGE and second-order Taylor, which pass over them hundreds of times, 128. Criteria that only score are tried with
 every selector; the one that is best on validation images once batch norms are re-estimated is fine-tuned, on ResNet-56
 the one that is best on ResNet-20; the peer's are all fine-tuned. Test accuracy is read right after the cut (one-shot),
-with re-estimated batch norms, and after fine-tuning, which is the same for all: SGD with a cosine. Of ResNet-56 all
-methods go through the first seed, the best three of ours and the peer's through all. The best method is chosen on
-validation images (distorted by RandAugment, as the published weights were trained on them), never on test images. A
-seed decides the images that criteria and re-estimation see, random numbers, and the order of training; a row holds the
-mean, seeds stand beside it.
+with re-estimated batch norms, and after fine-tuning, which is the same for all: SGD with a cosine, products in
+bfloat16. Of ResNet-56 all methods go through the first seed, the best three of ours and the peer's through all. The
+best method is chosen on validation images (distorted by RandAugment, as the published weights were trained on them),
+never on test images. A seed decides the images that criteria and re-estimation see, random numbers, and the order of
+training; a row holds the mean, seeds stand beside it.
 
 Of ResNet-20 the scores are compared with what the loss truly does when a channel is left out (_pruning_oracle.py).
 
