@@ -131,7 +131,9 @@ FULL = Plan(
     {
         "resnet20": Retraining(replace(DISTILLED, epochs=2), channel_levels=(0.90, 0.92, 0.93, 0.94)),
         "resnet56": Retraining(replace(DISTILLED, epochs=1), levels=(0.92, 0.945)),
-        "vgg16_bn_cifar": Retraining(replace(DISTILLED, epochs=1), levels=(0.88, 0.92, 0.94, 0.95), images=11_264, tunes=False),
+        "vgg16_bn_cifar": Retraining(
+            replace(DISTILLED, epochs=1), levels=(0.88, 0.92, 0.94, 0.95), images=11_264, tunes=False
+        ),
     },
     {"vgg16_bn_cifar": FromScratch(SGD)},
 )
