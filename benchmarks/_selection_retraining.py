@@ -58,6 +58,9 @@ NOT_CHANGED = Retrained(EXACT, 0.0, 0.0, 0.0, 0.0)
 
 def retraining_rows(labs: Sequence[Laboratory]) -> Iterator[Row]:
     """Every point retrained, and the cheapest ones of each method within bounds on validation loss."""
+    exact = [100 * lab.exact(test=True) for lab in labs]
+    beside = f"what losses are against; seeds: {spread(exact, '%')}"
+    yield Row(f"{labs[0].name}, exact 8-bit network: test top-1", statistics.mean(exact), "%", peer=beside)
     for method, (points, order) in METHODS.items():
         recovered = "corrected" if labs[0].recovery == CORRECT else "tuned"
         words = labs[0].plan.retraining[labs[0].name].words
