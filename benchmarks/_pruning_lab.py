@@ -55,7 +55,7 @@ class Bench:
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self.store = plan, store
-        elsewhere = ("recipes", "finalists", "selectors_of", "budgets", "methods", "oracle_network", "oracle_images")
+        elsewhere = ("recipes", "finalists", "ways_of", "budgets", "methods", "oracle_network", "oracle_images")
         self.key: dict[str, Json] = {name: value for name, value in asdict(plan).items() if name not in elsewhere}
 
     @property

@@ -1,4 +1,7 @@
-"""What `benchmarks.pruning` compares: every criterion of ours with each selector that suits it, and the peer's.
+"""What `benchmarks.pruning` compares: every criterion of ours in each way that suits it, and the peer's.
+
+A way is a selector, with channels priced by their multiply-accumulates or not, for all channels or for those within
+residual blocks alone.
 
 The peer is torch-pruning, used as its own CIFAR benchmark does: channels go in many small steps until the network has
 the wanted multiply-accumulates. Its Taylor criterion has the gradients of the unpruned network, of as many images as
@@ -11,6 +14,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import metadata, util
 from typing import Any
@@ -60,27 +64,57 @@ class Method:
     is_peer: bool = False
 
 
+@dataclass(frozen=True)
+class Way:
+    """How scores become a cut.
+
+    Attributes:
+        name: in the table.
+        selector: of channels.
+        ignore: layers left alone.
+    """
+
+    name: str
+    selector: pruning.Selector
+    ignore: tuple[str, ...]
+
+
+STREAM = ("conv1", "linear", "*.conv2")
+"""Layers of these networks that write the residual stream, or the scores."""
+
+
 @cache
 def methods() -> tuple[Method, ...]:
     """All that there are here: every criterion, then the peer's where it is installed."""
-    found = [_ours(criterion, selector) for criterion in pruning.criteria() for selector in _selectors(criterion)]
+    found = [_ours(criterion, way) for criterion in pruning.criteria() for way in _ways(criterion)]
     return (*found, *(peers() if util.find_spec("torch_pruning") else ()))
 
 
-def _selectors(criterion: str) -> list[str]:
+def _ways(criterion: str) -> list[Way]:
     """A criterion that gives an order of all channels has made the choice itself."""
-    return ["global"] if isinstance(pruning.criterion(criterion), pruning.SetCriterion) else pruning.selectors()
+    chosen: dict[str, pruning.Selector] = {"global": pruning.GlobalSelector()}
+    if not isinstance(pruning.criterion(criterion), pruning.SetCriterion):
+        chosen = {name: pruning.selector(name) for name in pruning.selectors()}
+        chosen["priced"] = pruning.GlobalSelector(price="fit")
+    within = [Way(f"{name}, within blocks", chosen[name], STREAM) for name in chosen if name != "isomorphic"]
+    return [*(Way(name, selector, ()) for name, selector in chosen.items()), *within]
 
 
-def _ours(criterion: str, selector: str) -> Method:
+def _ours(criterion: str, way: Way) -> Method:
     def cut(job: Job) -> nn.Module:
-        judge = _judge(criterion, job.seed, job.model)
+        judge = _judge(criterion, job.seed, job.model, way.ignore)
         loader = seen(criterion, job.batches) if judge.needs_data else None
         return pruning.prune(
-            job.model, job.example, macs=job.macs, criterion=judge, loader=loader, selector=selector
+            job.model,
+            job.example,
+            macs=job.macs,
+            criterion=judge,
+            loader=loader,
+            selector=way.selector,
+            ignore=way.ignore,
         ).model
 
-    return Method(f"{criterion}, {selector}", cut)
+    return Method(f"{criterion}, {way.name}", cut)
 
 
 def seen(criterion: str, batches: Batches) -> Batches:
@@ -104,8 +138,8 @@ class Remembered(pruning.Criterion):
 
 
 @cache
-def _judge(criterion: str, seed: int, model: nn.Module) -> Remembered:
-    """The criterion that sees this network, and the images of this seed."""
+def _judge(criterion: str, seed: int, model: nn.Module, ignore: tuple[str, ...]) -> Remembered:
+    """The criterion that sees this network without some layers, and the images of this seed."""
     draws = "seed" in inspect.signature(type(pruning.criterion(criterion))).parameters
     return Remembered(pruning.criterion(criterion, **({"seed": seed} if draws else {})))
 
@@ -135,7 +169,9 @@ def _peer(is_global: bool, needs_data: bool) -> Callable[[Job], nn.Module]:
             global_pruning=is_global,
             pruning_ratio=1.0,
             iterative_steps=PEER_STEPS,
-            ignored_layers=[layer for name, layer in model.named_modules() if _on_the_stream(name)],
+            ignored_layers=[
+                layer for name, layer in model.named_modules() if any(fnmatchcase(name, p) for p in STREAM)
+            ],
         )
         limit = job.macs * pruning.count_macs(model, job.example)
         for images, labels in job.batches if needs_data else ():
@@ -148,11 +184,6 @@ def _peer(is_global: bool, needs_data: bool) -> Callable[[Job], nn.Module]:
         raise RuntimeError(f"torch-pruning stays above {job.macs:.0%} of the multiply-accumulates")
 
     return cut
-
-
-def _on_the_stream(name: str) -> bool:
-    """Whether a layer of an option-A network writes the residual stream, or the scores."""
-    return name in ("conv1", "linear") or name.endswith(".conv2")
 
 
 def few_batches(images: Tensor, labels: Tensor, size: int) -> Batches:

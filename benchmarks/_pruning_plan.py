@@ -13,7 +13,7 @@ class Plan:
         recipes: fine-tuning of every pruned network, by network.
         finalists: of our criteria, by network: those that go through all seeds, the best on validation images with the
             first seed; None: all.
-        selectors_of: network on whose first seed the selector of each criterion is chosen, where it is not the same.
+        ways_of: network on whose first seed the way of each criterion is chosen, where it is not the same.
         oracle_images: training images that tell the true change of the loss for each channel of `oracle_network`.
         budgets: shares of the multiply-accumulates kept.
         score_images: training images that criteria see.
@@ -29,7 +29,7 @@ class Plan:
 
     recipes: dict[str, Recipe]
     finalists: dict[str, int | None]
-    selectors_of: dict[str, str]
+    ways_of: dict[str, str]
     budgets: tuple[float, ...] = (0.5, 0.3)
     oracle_network: str = "resnet20"
     oracle_images: int = 1024
