@@ -12,6 +12,7 @@ from benchmarks._pruning_lab import Case
 from benchmarks._pruning_methods import Job, Method, Remembered, methods, seen
 from benchmarks._pruning_oracle import agreement, fidelity_rows, scores, true_importance
 from benchmarks._pruning_plan import FULL
+from picojoule.models import make_model
 
 
 def _never(job):
@@ -141,3 +142,20 @@ def test_scores_are_made_once_and_cut_alike(criterion, monkeypatch):
 def test_slow_criteria_see_few_images():
     batches = [(torch.zeros(50, 1), torch.zeros(50))] * 5
     assert [len(seen(criterion, batches)) for criterion in ("singe", "taylor")] == [3, 5]
+
+
+def test_within_blocks_the_residual_stream_stays_whole():
+    model = make_model("resnet20").eval()
+    (method,) = [m for m in methods() if m.name == "magnitude, priced, within blocks"]
+    cut = method.cut(Job(model, torch.zeros(1, 3, 32, 32), 0.5, [], 0))
+    outputs = {name: layer.out_channels for name, layer in cut.named_modules() if isinstance(layer, nn.Conv2d)}
+    before = {name: layer.out_channels for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
+    shrunk = {name for name in before if outputs[name] < before[name]}
+    assert shrunk and all(name.endswith(".conv1") for name in shrunk)
+
+
+def test_every_criterion_is_tried_in_the_ways_that_suit_it():
+    names = [method.name for method in methods() if not method.is_peer]
+    assert len(names) == len(set(names))
+    assert [name for name in names if name.startswith("sosp-i")] == ["sosp-i, global", "sosp-i, global, within blocks"]
+    assert sum(name.startswith("lamp, ") for name in names) == 7
