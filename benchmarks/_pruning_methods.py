@@ -95,7 +95,6 @@ def _ways(criterion: str) -> list[Way]:
     chosen: dict[str, pruning.Selector] = {"global": pruning.GlobalSelector()}
     if not isinstance(pruning.criterion(criterion), pruning.SetCriterion):
         chosen = {name: pruning.selector(name) for name in pruning.selectors()}
-        chosen["priced"] = pruning.GlobalSelector(price="fit")
     within = [Way(f"{name}, within blocks", chosen[name], STREAM) for name in chosen if name != "isomorphic"]
     return [*(Way(name, selector, ()) for name, selector in chosen.items()), *within]
 

@@ -18,7 +18,9 @@ from picojoule.commands.options import (
 from picojoule.errors import UserError
 
 CRITERION = "What makes a channel important: taylor (default), magnitude, sosp-h, ...; a wrong name lists them."
-SELECTOR = "global (default) compares channels of all layers, local takes the same share of each, ..."
+SELECTOR = (
+    "global (default) compares channels of all layers, priced by what they cost too, local takes equal shares, ..."
+)
 SCHEDULE = "one-shot (default), iterative, entwined or soft-to-hard."
 DataChoice = Annotated[
     str | None, typer.Option(help="Data set: digits (default), cifar10, mnist or package.module:factory.")

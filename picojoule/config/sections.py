@@ -126,7 +126,8 @@ class PruneConfig(Section):
         parameters: share of the parameters to keep instead.
         criterion: name of the importance score.
         images: training images the criterion may see.
-        selector: "global" compares channels of all layers, "local" takes the same share of each, ...
+        selector: "global" compares channels of all layers, "priced" what they are worth for their cost, "local" takes
+            the same share of each, ...
         round_to: kept channels are a multiple of it.
         min_keep: fewest channels kept per group.
         keep: layer-name patterns that are left alone.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pruning.selectors.base import Selector
@@ -9,8 +11,9 @@ from pruning.selectors.everywhere import GlobalSelector
 from pruning.selectors.isomorphic import IsomorphicSelector
 from pruning.selectors.local import LocalSelector
 
-_SELECTORS: dict[str, type[Selector]] = {
-    kind.name: kind for kind in (GlobalSelector, IsomorphicSelector, LocalSelector)
+_SELECTORS: dict[str, Callable[..., Selector]] = {
+    **{kind.name: kind for kind in (GlobalSelector, IsomorphicSelector, LocalSelector)},
+    "priced": partial(GlobalSelector, price="fit"),
 }
 
 

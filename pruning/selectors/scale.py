@@ -65,7 +65,8 @@ class Scale:
             return score - self.price * cost
         if bool((score < 0).any()):
             raise ValueError(
-                f"price 'fit' compares score / cost, but group {name!r} has scores below zero; give a number instead"
+                f"price 'fit' compares score / cost, but group {name!r} has scores below zero; give a "
+                f"number instead, or choose another selector"
             )
         return score / cost if cost > 0 else torch.full_like(score, float("inf"))
 

@@ -108,8 +108,10 @@ def test_nothing_to_prune(chooser):
 
 
 def test_options_and_registry():
-    assert selectors() == ["global", "isomorphic", "local"]
+    assert selectors() == ["global", "isomorphic", "local", "priced"]
     assert isinstance(selector("global", normalise="l2"), GlobalSelector)
+    priced = selector("priced", normalise="l2")
+    assert isinstance(priced, GlobalSelector) and (priced.scale.normalise, priced.scale.price) == ("l2", "fit")
     for make in (
         lambda: selector("best"),
         lambda: GlobalSelector("sum"),
