@@ -131,7 +131,7 @@ def test_explain_needs_no_weights(command: Command) -> None:
     ("changed", "message"),
     [
         ({"--criterion": "magic"}, "criterion: expected one of .*taylor.*, got 'magic'"),
-        ({"--selector": "magic"}, "selector: expected one of global, isomorphic, local, got 'magic'"),
+        ({"--selector": "magic"}, "selector: expected one of global, isomorphic, local, priced, got 'magic'"),
         ({"--schedule": "magic"}, "expected 'one-shot', 'iterative', 'entwined' or 'soft-to-hard'"),
         ({"--macs": 0.0001}, "budget of .* cannot be met: the closest is"),
         ({"--macs": 1.5}, "less than or equal to 1, got 1.5"),
