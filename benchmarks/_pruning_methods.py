@@ -1,7 +1,6 @@
 """What `benchmarks.pruning` compares: every criterion of ours in each way that suits it, and the peer's.
 
-A way is a selector, with channels priced by their multiply-accumulates or not, for all channels or for those within
-residual blocks alone.
+A way is a selector, for all channels or for those within residual blocks alone.
 
 The peer is torch-pruning, used as its own CIFAR benchmark does: channels go in many small steps until the network has
 the wanted multiply-accumulates. Its Taylor criterion has the gradients of the unpruned network, of as many images as
@@ -95,7 +94,8 @@ def _ways(criterion: str) -> list[Way]:
     chosen: dict[str, pruning.Selector] = {"global": pruning.GlobalSelector()}
     if not isinstance(pruning.criterion(criterion), pruning.SetCriterion):
         chosen = {name: pruning.selector(name) for name in pruning.selectors()}
-    within = [Way(f"{name}, within blocks", chosen[name], STREAM) for name in chosen if name != "isomorphic"]
+    apart = [name for name in chosen if name != "isomorphic"]  # within blocks all groups are alike: it is "global"
+    within = [Way(f"{name}, within blocks", chosen[name], STREAM) for name in apart]
     return [*(Way(name, selector, ()) for name, selector in chosen.items()), *within]
 
 
