@@ -108,15 +108,14 @@ class Bench:
 
     def tuned(self, case: Case, method: Method) -> Mapping[str, Json]:
         """Test accuracy one-shot, re-estimated and fine-tuned; validation accuracy fine-tuned."""
-        recipe = replace(self.plan.recipes[case.network], seed=case.seed)
+        recipe = self.plan.recipes[case.network]
         key = {**self.key, **asdict(case), "method": method.name, "recipe": asdict(recipe)}
 
         def measure() -> Json:
             network = self._cut(case, method)
             shot = accuracy(network, self.test)
             normed = accuracy(self._reestimated(network, case), self.test)
-            lay_out(network, torch.channels_last)
-            trainer = Trainer(network, recipe)
+            trainer = Trainer(network, replace(recipe, seed=case.seed))
             say = lambda text: self._say(case, method, text)  # noqa: E731
             with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
                 finish(trainer, self._training(case.seed), self.store.path("training", key), say)
@@ -129,7 +128,9 @@ class Bench:
     def _cut(self, case: Case, method: Method) -> nn.Module:
         torch.manual_seed(case.seed)
         batches = self._batches(self.plan.score_images, case.seed)
-        return method.cut(Job(original(case.network), self.example, case.macs, batches, case.seed)).eval()
+        network = method.cut(Job(original(case.network), self.example, case.macs, batches, case.seed)).eval()
+        lay_out(network, torch.channels_last)
+        return network
 
     def _reestimated(self, network: nn.Module, case: Case) -> nn.Module:
         twin = copy.deepcopy(network)

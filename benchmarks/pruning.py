@@ -1,10 +1,11 @@
 """Criteria of structured pruning on CIFAR-10 ResNets: every one of ours beside torch-pruning's, trained alike.
 
-    python -m benchmarks.pruning [--quick] [--network NAME] [--seeds 3] [--work FOLDER] --json FILE
+    python -m benchmarks.pruning [--network NAME] [--seeds 3] [--work FOLDER] [--measurements FILE] --json FILE
 
 Needs CIFAR-10 and the published weights below $PICOJOULE_DATA, and `pip install picojoule[benchmark]` for the peer.
 The whole takes hours: every measurement is kept in the work folder and not made again, and an interrupted training goes
-on from its last minute. --quick takes few images and methods; its figures mean nothing.
+on from its last minute. All measurements also go into one file, from which another machine goes on; ours are in
+benchmarks/results/pruning_measurements.json. --quick takes few images and methods; its figures mean nothing.
 
 Protocol. Every method cuts the network to a share of its multiply-accumulates. Criteria see 1,024 training images, but
 SinGE and second-order Taylor, which pass over them hundreds of times, 128. Criteria are tried in several ways
@@ -145,6 +146,9 @@ def main() -> None:
     parser.add_argument("--network", default="resnet20", choices=FULL.recipes)
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="measurements made and to be made; else none kept")
+    parser.add_argument(
+        "--measurements", type=Path, metavar="FILE", help="made earlier, not to be made again; those made are added"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write this file, of all networks there are")
     arguments = parser.parse_args()
     plan: Plan = QUICK if arguments.quick else FULL
@@ -153,7 +157,13 @@ def main() -> None:
     command = f"python -m benchmarks.pruning {options}"
     with tempfile.TemporaryDirectory() as temporary:
         store = Store((arguments.work or Path(temporary)) / ("quick" if arguments.quick else "full"))
-        found = list(rows(Bench(plan, store), arguments.network, seeds))
+        if arguments.measurements is not None and arguments.measurements.is_file():
+            store.unpack(arguments.measurements)
+        try:
+            found = list(rows(Bench(plan, store), arguments.network, seeds))
+        finally:
+            if arguments.measurements is not None:
+                store.pack(arguments.measurements)
         about = {"network": arguments.network, "command": command, "seeds": seeds, "configuration": asdict(plan)}
         write_json(
             store.rows("pruning", arguments.network),

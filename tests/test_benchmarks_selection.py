@@ -19,7 +19,7 @@ from benchmarks._selection_tables import crossing
 from benchmarks._store import Store
 from benchmarks.selection import merged
 from noise_models import Front, FrontPoint
-from picojoule.files import write_json
+from picojoule.files import read_json, write_json
 
 
 class FakeLab:
@@ -133,6 +133,22 @@ def test_a_failed_measurement_leaves_nothing_behind(tmp_path):
     with pytest.raises(ZeroDivisionError):
         store.network({}, torch.nn.Linear(1, 1), lambda network: 1 / 0)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_measurements_of_one_machine_go_on_at_another(tmp_path):
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    keys = [{"images": (3, 4), "method": name, "seed": seed} for name in ("x", "y") for seed in (0, 1)]
+    for value, key in enumerate(keys):
+        here.value("cut", key, lambda value=value: {"top-1": value / 7})
+    here.value("tuned", {"method": "x"}, lambda: 0.5)
+    write_json(here.rows("part", "network"), {"rows": []})
+    there.value("cut", keys[0], lambda: "its own")
+    here.pack(tmp_path / "all.json")
+    there.unpack(tmp_path / "all.json")
+    assert [there.value("cut", key, lambda: 1 / 0) for key in keys[1:]] == [{"top-1": n / 7} for n in (1, 2, 3)]
+    assert there.value("cut", keys[0], lambda: 1 / 0) == "its own"
+    assert there.value("tuned", {"method": "x"}, lambda: 1 / 0) == 0.5
+    assert read_json(tmp_path / "all.json")["cut"]["common"] == {"images": [3, 4]}
 
 
 def test_a_network_is_prepared_once(tmp_path):
