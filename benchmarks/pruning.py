@@ -26,13 +26,14 @@ run. Slimming scores the published weights' scales, which were not trained for i
 import argparse
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks._pruning_lab import Bench, Case
 from benchmarks._pruning_methods import Method, methods
 from benchmarks._pruning_oracle import fidelity_rows
+from benchmarks._pruning_picture import Found, draw
 from benchmarks._pruning_plan import FULL, QUICK, Plan
 from benchmarks._report import Row, at_least, environment, markdown
 from benchmarks._store import Store
@@ -47,12 +48,20 @@ def rows(bench: Bench, network: str, seeds: int) -> Iterator[Row]:
     yield Row(f"{network}, unpruned: test top-1", 100 * bench.unpruned(network), "%")
     if network == bench.plan.oracle_network:
         yield from fidelity_rows(network, bench.fidelity(network))
+    for macs, found in measured(bench, network, seeds).items():
+        yield from _budget_rows(f"{network}, {macs:.0%} MACs", bench.plan.recipes[network].epochs, found)
+
+
+def measured(bench: Bench, network: str, seeds: int) -> dict[float, Found]:
+    """By budget, of every method what was measured, seed by seed."""
+    by_budget: dict[float, Found] = {}
     for macs in bench.plan.budgets:
-        cases = [Case(network, macs, seed) for seed in range(seeds)]
-        for case in cases:  # whole seeds first, so that an interrupted run has some
+        found: dict[Method, list[dict[str, Json]]] = {}
+        for case in (Case(network, macs, seed) for seed in range(seeds)):
             for method in entrants(bench, case):
-                bench.tuned(case, method)
-        yield from _budget_rows(bench, cases)
+                found.setdefault(method, []).append({**bench.cut(case, method), **bench.tuned(case, method)})
+        by_budget[macs] = found
+    return by_budget
 
 
 def chosen(bench: Bench, case: Case) -> list[Method]:
@@ -78,13 +87,8 @@ def entrants(bench: Bench, case: Case) -> list[Method]:
     return [method for method in everyone if method.is_peer or method in best]
 
 
-def _budget_rows(bench: Bench, cases: Sequence[Case]) -> Iterator[Row]:
+def _budget_rows(where: str, epochs: int, found: Found) -> Iterator[Row]:
     """Three rows a method, and what is between the best of ours and of the peer's."""
-    found: dict[Method, list[dict[str, Json]]] = {}
-    for case in cases:
-        for method in entrants(bench, case):
-            found.setdefault(method, []).append({**bench.cut(case, method), **bench.tuned(case, method)})
-    epochs = bench.plan.recipes[cases[0].network].epochs
     stages = {
         "one-shot": "one_shot",
         "batch norms re-estimated": "reestimated",
@@ -93,13 +97,13 @@ def _budget_rows(bench: Bench, cases: Sequence[Case]) -> Iterator[Row]:
     for method, seeds in found.items():
         for stage, key in stages.items():
             kept = statistics.mean(seed["macs"] for seed in seeds)
-            name = f"{cases[0].network}, {cases[0].macs:.0%} MACs, {method.name}, {stage}: test top-1"
+            name = f"{where}, {method.name}, {stage}: test top-1"
             values = [100 * seed[key] for seed in seeds]
             yield Row(name, statistics.mean(values), "%", peer=f"seeds: {_spread(values)}; {kept:.1%} of the MACs kept")
-    yield from _difference(f"{cases[0].network}, {cases[0].macs:.0%} MACs", found)
+    yield from _difference(where, found)
 
 
-def _difference(name: str, found: dict[Method, list[dict[str, Json]]]) -> Iterator[Row]:
+def _difference(where: str, found: Found) -> Iterator[Row]:
     """Best of ours against best of the peer's, both chosen on validation images."""
     best: dict[bool, Method] = {}
     whole = max(len(seeds) for seeds in found.values())
@@ -115,11 +119,11 @@ def _difference(name: str, found: dict[Method, list[dict[str, Json]]]) -> Iterat
         differences = [100 * (mine["tuned"] - other["tuned"]) for mine, other in pairs]
         beside = f"seeds: {_spread(differences)}; {ours.name} against {peer.name}"
         yield at_least(
-            f"{name}: best of ours above best of the peer's", statistics.mean(differences), "pp", GOAL, beside
+            f"{where}: best of ours above best of the peer's", statistics.mean(differences), "pp", GOAL, beside
         )
 
 
-def _mean(seeds: Sequence[dict[str, Json]], key: str) -> float:
+def _mean(seeds: Sequence[Mapping[str, Json]], key: str) -> float:
     return statistics.mean(seed[key] for seed in seeds)
 
 
@@ -149,7 +153,9 @@ def main() -> None:
     parser.add_argument(
         "--measurements", type=Path, metavar="FILE", help="made earlier, not to be made again; those made are added"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write this file, of all networks there are")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write this file, of all networks there are; a picture beside it"
+    )
     arguments = parser.parse_args()
     plan: Plan = QUICK if arguments.quick else FULL
     seeds = 1 if arguments.quick else arguments.seeds
@@ -160,7 +166,8 @@ def main() -> None:
         if arguments.measurements is not None and arguments.measurements.is_file():
             store.unpack(arguments.measurements)
         try:
-            found = list(rows(Bench(plan, store), arguments.network, seeds))
+            bench = Bench(plan, store)
+            found = list(rows(bench, arguments.network, seeds))
         finally:
             if arguments.measurements is not None:
                 store.pack(arguments.measurements)
@@ -177,6 +184,8 @@ def main() -> None:
         print(markdown(found), flush=True)
         if arguments.json is not None:
             write_json(arguments.json, merged(store, command))
+            picture = arguments.json.with_name(f"{arguments.json.stem}_{arguments.network}.svg")
+            draw(arguments.network, measured(bench, arguments.network, seeds), picture)
 
 
 if __name__ == "__main__":

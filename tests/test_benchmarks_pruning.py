@@ -11,6 +11,7 @@ from benchmarks import pruning as benchmark
 from benchmarks._pruning_lab import Case
 from benchmarks._pruning_methods import Job, Method, Remembered, methods, seen
 from benchmarks._pruning_oracle import agreement, fidelity_rows, scores, true_importance
+from benchmarks._pruning_picture import draw
 from benchmarks._pruning_plan import FULL
 from picojoule.models import make_model
 
@@ -60,6 +61,12 @@ def names(methods):
     return [method.name for method in methods]
 
 
+def rows_of(bench, network, macs, seeds=2):
+    return list(
+        benchmark._budget_rows(f"{network}, {macs:.0%} MACs", 1, benchmark.measured(bench, network, seeds)[macs])
+    )
+
+
 def test_of_every_criterion_the_best_selector_and_all_of_the_peers(bench):
     found = benchmark.chosen(bench, Case("resnet56", 0.5, 2))
     assert names(found) == ["a, local", "b, global", "c, global", "d, global", "peer, x", "peer, y"]
@@ -75,8 +82,7 @@ def test_finalists_are_the_best_of_ours_with_the_first_seed(bench):
 
 
 def test_the_best_are_chosen_on_validation_images_and_compared_on_test_images(bench):
-    cases = [Case("resnet56", 0.5, seed) for seed in range(2)]
-    found = {row.case: row for row in benchmark._budget_rows(bench, cases)}
+    found = {row.case: row for row in rows_of(bench, "resnet56", 0.5)}
     row = found["resnet56, 50% MACs: best of ours above best of the peer's"]
     assert row.value == pytest.approx(100 * ((1 - 0.8) - (1 - 0.65))) and row.holds is False
     assert "d, global against peer, y" in row.peer
@@ -84,12 +90,20 @@ def test_the_best_are_chosen_on_validation_images_and_compared_on_test_images(be
     assert tuned.value == pytest.approx(20.5) and "seeds: 20.00, 21.00" in tuned.peer
 
 
+def test_the_picture_names_every_method_and_draws_every_seed(bench, tmp_path):
+    found = benchmark.measured(bench, "resnet20", 3)
+    draw("resnet20", found, tmp_path / "all.svg")
+    text = (tmp_path / "all.svg").read_text()
+    for panel in found.values():
+        assert names(panel) == ["a, local", "b, global", "c, global", "d, global", "peer, x", "peer, y"]
+        assert all(len(seeds) == 3 for seeds in panel.values())
+    assert all(text.count(f">{name}<") == len(FULL.budgets) for name in names(found[0.5]))
+
+
 def test_what_went_through_some_seeds_only_is_never_the_best(bench):
     bench.accuracies["a, local"] = 0.52
     bench.plan = SimpleNamespace(**{**vars(FULL), "finalists": {"resnet56": 1}})
-    cases = [Case("resnet56", 0.5, seed) for seed in range(2)]
-    rows = list(benchmark._budget_rows(bench, cases))
-    assert "d, global against peer, y" in rows[-1].peer
+    assert "d, global against peer, y" in rows_of(bench, "resnet56", 0.5)[-1].peer
 
 
 def test_true_importance_is_the_loss_without_the_channel():
