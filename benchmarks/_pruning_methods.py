@@ -1,6 +1,7 @@
 """What `benchmarks.pruning` compares: every criterion of ours in each way that suits it, and the peer's.
 
-A way is a selector, for all channels or for those within residual blocks alone.
+A way is a selector, for all channels or for those within residual blocks alone, in one cut or in several, each with
+scores of the network as it is then.
 
 The peer is torch-pruning, used as its own CIFAR benchmark does: channels go in many small steps until the network has
 the wanted multiply-accumulates. Its Taylor criterion has the gradients of the unpruned network, of as many images as
@@ -14,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from importlib import metadata, util
 from typing import Any
 
@@ -27,6 +28,9 @@ Batches = Sequence[tuple[Tensor, Tensor]]
 PEER_STEPS = 400
 IMAGES = {"singe": 128, "taylor-second-order": 128}
 """Criteria that see the first few of the images only: 60 passes a group, or a pass a channel, take long enough."""
+STEPS = 8
+ONE_SHOT = (*IMAGES, "pfp")
+"""Criteria that score once only, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,9 @@ class Job:
     seed: int
 
 
+Cutter = Callable[[Job], nn.Module]
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to prune.
@@ -56,11 +63,13 @@ class Method:
         name: in the table.
         cut: gives the smaller network.
         is_peer: not ours.
+        in_steps: the same in several cuts, if there is that.
     """
 
     name: str
-    cut: Callable[[Job], nn.Module]
+    cut: Cutter
     is_peer: bool = False
+    in_steps: "Method | None" = None
 
 
 @dataclass(frozen=True)
@@ -100,20 +109,27 @@ def _ways(criterion: str) -> list[Way]:
 
 
 def _ours(criterion: str, way: Way) -> Method:
+    steps = partial(_fresh, criterion), pruning.Iterative(STEPS, epochs=0, final_epochs=0)
+    in_steps = Method(f"{criterion}, {way.name}, in {STEPS} steps", _cutter(criterion, way, *steps))
+    once = _cutter(criterion, way, partial(_judge, criterion), pruning.OneShot())
+    return Method(f"{criterion}, {way.name}", once, in_steps=None if criterion in ONE_SHOT else in_steps)
+
+
+def _cutter(criterion: str, way: Way, judge_of: Callable[..., pruning.Criterion], schedule: pruning.Schedule) -> Cutter:
     def cut(job: Job) -> nn.Module:
-        judge = _judge(criterion, job.seed, job.model, way.ignore)
-        loader = seen(criterion, job.batches) if judge.needs_data else None
+        judge = judge_of(job.seed, job.model, way.ignore)
         return pruning.prune(
             job.model,
             job.example,
             macs=job.macs,
             criterion=judge,
-            loader=loader,
+            loader=seen(criterion, job.batches) if judge.needs_data else None,
             selector=way.selector,
             ignore=way.ignore,
+            schedule=schedule,
         ).model
 
-    return Method(f"{criterion}, {way.name}", cut)
+    return cut
 
 
 def seen(criterion: str, batches: Batches) -> Batches:
@@ -139,8 +155,12 @@ class Remembered(pruning.Criterion):
 @cache
 def _judge(criterion: str, seed: int, model: nn.Module, ignore: tuple[str, ...]) -> Remembered:
     """The criterion that sees this network without some layers, and the images of this seed."""
+    return Remembered(_fresh(criterion, seed))
+
+
+def _fresh(criterion: str, seed: int, *_: object) -> pruning.Criterion:
     draws = "seed" in inspect.signature(type(pruning.criterion(criterion))).parameters
-    return Remembered(pruning.criterion(criterion, **({"seed": seed} if draws else {})))
+    return pruning.criterion(criterion, **({"seed": seed} if draws else {}))
 
 
 def peers() -> list[Method]:
@@ -154,7 +174,7 @@ def peers() -> list[Method]:
     ]
 
 
-def _peer(is_global: bool, needs_data: bool) -> Callable[[Job], nn.Module]:
+def _peer(is_global: bool, needs_data: bool) -> Cutter:
     def cut(job: Job) -> nn.Module:
         import torch_pruning
 

@@ -1,5 +1,6 @@
 """benchmarks.pruning: which methods are fine-tuned, and what is said of the best ones."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 import pruning
 from benchmarks import pruning as benchmark
 from benchmarks._pruning_lab import Case
-from benchmarks._pruning_methods import Job, Method, Remembered, methods, seen
+from benchmarks._pruning_methods import ONE_SHOT, Job, Method, Remembered, methods, seen
 from benchmarks._pruning_oracle import agreement, fidelity_rows, scores, true_importance
 from benchmarks._pruning_picture import draw
 from benchmarks._pruning_plan import FULL
@@ -71,6 +72,15 @@ def test_of_every_criterion_the_best_selector_and_all_of_the_peers(bench):
     found = benchmark.chosen(bench, Case("resnet56", 0.5, 2))
     assert names(found) == ["a, local", "b, global", "c, global", "d, global", "peer, x", "peer, y"]
     assert {(network, seed) for network, seed, _ in bench.asked} == {("resnet20", 0)}
+
+
+def test_the_best_way_is_tried_in_steps_too(bench, monkeypatch):
+    better, worse = (Method(f"{name}, in steps", _never) for name in ("a, local", "b, global"))
+    bench.cuts |= {better.name: 0.5, worse.name: 0.1}
+    first, second, third = OURS[:3]
+    others = replace(first, in_steps=Method("never tried", _never)), replace(second, in_steps=better)
+    monkeypatch.setattr(benchmark, "methods", lambda: (*others, replace(third, in_steps=worse)))
+    assert names(benchmark.chosen(bench, Case("resnet20", 0.5, 1))) == ["a, local, in steps", "b, global"]
 
 
 def test_finalists_are_the_best_of_ours_with_the_first_seed(bench):
@@ -166,6 +176,21 @@ def test_within_blocks_the_residual_stream_stays_whole():
     before = {name: layer.out_channels for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
     shrunk = {name for name in before if outputs[name] < before[name]}
     assert shrunk and all(name.endswith(".conv1") for name in shrunk)
+
+
+def test_steps_score_the_network_as_it_is_then(monkeypatch):
+    model, calls = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 4)).eval(), []
+    score = pruning.Magnitude.score
+    monkeypatch.setattr(
+        pruning.Magnitude,
+        "score",
+        lambda self, grouping, *data: calls.append(grouping.units) or score(self, grouping, *data),
+    )
+    (method,) = [m for m in methods() if m.name == "magnitude, global"]
+    cut = method.in_steps.cut(Job(model, torch.zeros(1, 3), 0.3, [], 0))
+    assert calls[0] == 9 and len(calls) == 8 and calls == sorted(calls, reverse=True) and calls[-1] < 5
+    assert pruning.count_macs(cut, torch.zeros(1, 3)) <= 0.3 * 63
+    assert {m.name.partition(",")[0] for m in methods() if not m.is_peer and not m.in_steps} == set(ONE_SHOT)
 
 
 def test_every_criterion_is_tried_in_the_ways_that_suit_it():
