@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache, partial
+from functools import cache
 from importlib import metadata, util
 from typing import Any
 
@@ -109,15 +109,18 @@ def _ways(criterion: str) -> list[Way]:
 
 
 def _ours(criterion: str, way: Way) -> Method:
-    steps = partial(_fresh, criterion), pruning.Iterative(STEPS, epochs=0, final_epochs=0)
-    in_steps = Method(f"{criterion}, {way.name}, in {STEPS} steps", _cutter(criterion, way, *steps))
-    once = _cutter(criterion, way, partial(_judge, criterion), pruning.OneShot())
-    return Method(f"{criterion}, {way.name}", once, in_steps=None if criterion in ONE_SHOT else in_steps)
+    name, steps = f"{criterion}, {way.name}", pruning.Iterative(STEPS, epochs=0, final_epochs=0)
+    in_steps = Method(f"{name}, in {STEPS} steps", _cutter(criterion, way, steps))
+    once = _cutter(criterion, way, pruning.OneShot())
+    return Method(name, once, in_steps=None if criterion in ONE_SHOT else in_steps)
 
 
-def _cutter(criterion: str, way: Way, judge_of: Callable[..., pruning.Criterion], schedule: pruning.Schedule) -> Cutter:
+def _cutter(criterion: str, way: Way, schedule: pruning.Schedule) -> Cutter:
     def cut(job: Job) -> nn.Module:
-        judge = judge_of(job.seed, job.model, way.ignore)
+        if isinstance(schedule, pruning.OneShot):
+            judge: pruning.Criterion = _judge(criterion, job.seed, job.model, way.ignore)
+        else:
+            judge = _fresh(criterion, job.seed)
         return pruning.prune(
             job.model,
             job.example,
@@ -158,7 +161,7 @@ def _judge(criterion: str, seed: int, model: nn.Module, ignore: tuple[str, ...])
     return Remembered(_fresh(criterion, seed))
 
 
-def _fresh(criterion: str, seed: int, *_: object) -> pruning.Criterion:
+def _fresh(criterion: str, seed: int) -> pruning.Criterion:
     draws = "seed" in inspect.signature(type(pruning.criterion(criterion))).parameters
     return pruning.criterion(criterion, **({"seed": seed} if draws else {}))
 

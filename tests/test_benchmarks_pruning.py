@@ -100,7 +100,7 @@ def test_the_best_are_chosen_on_validation_images_and_compared_on_test_images(be
     assert tuned.value == pytest.approx(20.5) and "seeds: 20.00, 21.00" in tuned.peer
 
 
-def test_the_picture_names_every_method_and_draws_every_seed(bench, tmp_path):
+def test_all_seeds_are_measured_and_the_picture_names_every_method(bench, tmp_path):
     found = benchmark.measured(bench, "resnet20", 3)
     draw("resnet20", found, tmp_path / "all.svg")
     text = (tmp_path / "all.svg").read_text()
