@@ -159,6 +159,8 @@ def main() -> None:
         "--json", type=Path, metavar="FILE", help="write this file, of all networks there are; a picture beside it"
     )
     arguments = parser.parse_args()
+    if arguments.quick and arguments.measurements is not None:
+        parser.error("--quick measures nothing that is worth keeping; leave out --measurements or --quick")
     plan: Plan = QUICK if arguments.quick else FULL
     seeds = 1 if arguments.quick else arguments.seeds
     options = f"{'--quick ' * arguments.quick}--network {arguments.network} --seeds {seeds}"

@@ -100,6 +100,13 @@ def test_the_best_are_chosen_on_validation_images_and_compared_on_test_images(be
     assert tuned.value == pytest.approx(20.5) and "seeds: 20.00, 21.00" in tuned.peer
 
 
+def test_a_quick_look_is_kept_out_of_the_measurements(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["pruning", "--quick", "--measurements", str(tmp_path / "all.json")])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert "leave out --measurements or --quick" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_all_seeds_are_measured_and_the_picture_names_every_method(bench, tmp_path):
     found = benchmark.measured(bench, "resnet20", 3)
     draw("resnet20", found, tmp_path / "all.svg")
