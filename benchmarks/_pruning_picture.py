@@ -38,10 +38,11 @@ def _panel(axes: Any, found: Found) -> None:
     for row, method in enumerate(methods):
         colour, seeds = PEER_COLOUR if method.is_peer else OUR_COLOUR, found[method]
         axes.plot(_mean(seeds, "reestimated"), row, "|", color=BEFORE_COLOUR)
-        axes.plot([100 * seed["tuned"] for seed in seeds], [row] * len(seeds), ".", color=colour, markersize=3)
-        tuned = _mean(seeds, "tuned")
+        values, tuned = [100 * seed["tuned"] for seed in seeds], _mean(seeds, "tuned")
+        axes.plot(values, [row] * len(values), ".", color=colour, markersize=3)
         axes.plot(tuned, row, "o", color=colour, markersize=5)
-        axes.annotate(f"{tuned:.1f}", (tuned, row), (9, 0), textcoords="offset points", va="center", fontsize=7)
+        right_of = (max(values), row)
+        axes.annotate(f"{tuned:.1f}", right_of, (5, 0), textcoords="offset points", va="center", fontsize=7)
     axes.set_yticks(range(len(methods)), [method.name for method in methods], fontsize=7)
     axes.margins(x=0.1)
     axes.grid(axis="x", color="#e2e3df")
