@@ -63,12 +63,14 @@ class Method:
         name: in the table.
         cut: gives the smaller network.
         is_peer: not ours.
+        needs_data: the criterion sees images.
         in_steps: the same in several cuts, if there is that.
     """
 
     name: str
     cut: Cutter
     is_peer: bool = False
+    needs_data: bool = True
     in_steps: "Method | None" = None
 
 
@@ -110,9 +112,10 @@ def _ways(criterion: str) -> list[Way]:
 
 def _ours(criterion: str, way: Way) -> Method:
     name, steps = f"{criterion}, {way.name}", pruning.Iterative(STEPS, epochs=0, final_epochs=0)
-    in_steps = Method(f"{name}, in {STEPS} steps", _cutter(criterion, way, steps))
+    needs_data = pruning.criterion(criterion).needs_data
+    in_steps = Method(f"{name}, in {STEPS} steps", _cutter(criterion, way, steps), needs_data=needs_data)
     once = _cutter(criterion, way, pruning.OneShot())
-    return Method(name, once, in_steps=None if criterion in ONE_SHOT else in_steps)
+    return Method(name, once, needs_data=needs_data, in_steps=None if criterion in ONE_SHOT else in_steps)
 
 
 def _cutter(criterion: str, way: Way, schedule: pruning.Schedule) -> Cutter:
@@ -171,8 +174,8 @@ def peers() -> list[Method]:
     version = metadata.version("torch-pruning")
     kinds = {"group magnitude": False, "group Taylor": True}
     return [
-        Method(f"torch-pruning {version} {kind}, {scope}", _peer(scope == "global", needs_data), is_peer=True)
-        for kind, needs_data in kinds.items()
+        Method(f"torch-pruning {version} {kind}, {scope}", _peer(scope == "global", sees), True, sees)
+        for kind, sees in kinds.items()
         for scope in ("global", "local")
     ]
 

@@ -13,7 +13,8 @@ class Plan:
         recipes: fine-tuning of every pruned network, by network.
         finalists: of our criteria, by network: those that go through all seeds, the best on validation images with the
             first seed; None: all.
-        ways_of: network on whose first seed the way of each criterion is chosen, where it is not the same.
+        ways_of: network on whose first seed the way of each criterion that sees data is chosen, where it is not the
+            same; the others are quick.
         oracle_images: training images that tell the true change of the loss for each channel of `oracle_network`.
         budgets: shares of the multiply-accumulates kept.
         score_images: training images that criteria see.

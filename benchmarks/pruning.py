@@ -9,14 +9,15 @@ benchmarks/results/pruning_measurements.json. --quick takes few images and metho
 
 Protocol. Every method cuts the network to a share of its multiply-accumulates. Criteria see 1,024 training images, but
 SinGE and second-order Taylor, which pass over them hundreds of times, 128. Criteria are tried in several ways
-(selectors, channels priced by their MACs, only channels within residual blocks), the best of them in eight steps too,
-but for the slowest criteria; the one that is best on validation images once batch norms are re-estimated is fine-tuned,
-on ResNet-56 the one that is best on ResNet-20; the peer's, which take 400 steps, are all fine-tuned. Test accuracy is
-read right after the cut (one-shot), with re-estimated batch norms, and after fine-tuning, which is the same for all:
-SGD with a cosine, products in bfloat16. Of ResNet-56 all methods go through the first seed, the best three of ours and
-the peer's through all. The best method is chosen on validation images (distorted by RandAugment, as the published
-weights were trained on them), never on test images. A seed decides the images that criteria and re-estimation see,
-random numbers, and the order of training; a row holds the mean, seeds stand beside it.
+(selectors, channels priced by their MACs, only channels within residual blocks), once and in eight steps: every way of
+criteria that see weights only, the best way of the others, but none of the three slowest. The way that is best on
+validation images once batch norms are re-estimated is fine-tuned; on ResNet-56, of criteria that see data, the one that
+is best on ResNet-20; the peer's, which take 400 steps, are all fine-tuned. Test accuracy is read right after the cut
+(one-shot), with re-estimated batch norms, and after fine-tuning, which is the same for all: SGD with a cosine, products
+in bfloat16. Of ResNet-56 all methods go through the first seed, the best three of ours and the peer's through all. The
+best method is chosen on validation images (distorted by RandAugment, as the published weights were trained on them),
+never on test images. A seed decides the images that criteria and re-estimation see, random numbers, and the order of
+training; a row holds the mean, seeds stand beside it.
 
 Of ResNet-20 the scores are compared with what the loss truly does when a channel is left out (_pruning_oracle.py).
 
@@ -67,14 +68,17 @@ def measured(bench: Bench, network: str, seeds: int) -> dict[float, Found]:
 
 def chosen(bench: Bench, case: Case) -> list[Method]:
     """Of every criterion the way with the best validation accuracy on the first seed, in steps or not; all peers."""
-    first = Case(bench.plan.ways_of.get(case.network, case.network), case.macs, 0)
-    reached = lambda method: bench.cut(first, method)["validation"]  # noqa: E731
+
+    def reached(method: Method) -> float:
+        network = bench.plan.ways_of.get(case.network, case.network) if method.needs_data else case.network
+        return float(bench.cut(Case(network, case.macs, 0), method)["validation"])
+
     best: dict[str, Method] = {}
     for method in methods()[: bench.plan.methods]:
         name = method.name if method.is_peer else method.name.partition(",")[0]
-        rival = best.get(name)
-        if rival is None or reached(method) > reached(rival):
-            best[name] = method
+        rival = best.setdefault(name, method)
+        tried = [method] if method.needs_data or not method.in_steps else [method, method.in_steps]
+        best[name] = max(rival, *tried, key=reached)
     return [max((m, m.in_steps), key=reached) if m.in_steps else m for m in best.values()]
 
 
