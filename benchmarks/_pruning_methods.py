@@ -174,8 +174,13 @@ def peers() -> list[Method]:
     version = metadata.version("torch-pruning")
     kinds = {"group magnitude": False, "group Taylor": True}
     return [
-        Method(f"torch-pruning {version} {kind}, {scope}", _peer(scope == "global", sees), True, sees)
-        for kind, sees in kinds.items()
+        Method(
+            f"torch-pruning {version} {kind}, {scope}",
+            _peer(scope == "global", needs_data),
+            is_peer=True,
+            needs_data=needs_data,
+        )
+        for kind, needs_data in kinds.items()
         for scope in ("global", "local")
     ]
 

@@ -73,13 +73,14 @@ def chosen(bench: Bench, case: Case) -> list[Method]:
         network = bench.plan.ways_of.get(case.network, case.network) if method.needs_data else case.network
         return float(bench.cut(Case(network, case.macs, 0), method)["validation"])
 
-    best: dict[str, Method] = {}
+    ways: dict[str, list[Method]] = {}
     for method in methods()[: bench.plan.methods]:
-        name = method.name if method.is_peer else method.name.partition(",")[0]
-        rival = best.setdefault(name, method)
-        tried = [method] if method.needs_data or not method.in_steps else [method, method.in_steps]
-        best[name] = max(rival, *tried, key=reached)
-    return [max((m, m.in_steps), key=reached) if m.in_steps else m for m in best.values()]
+        tried = ways.setdefault(method.name if method.is_peer else method.name.partition(",")[0], [])
+        tried.append(method)
+        if method.in_steps and not method.needs_data:
+            tried.append(method.in_steps)
+    best = [max(tried, key=reached) if len(tried) > 1 else tried[0] for tried in ways.values()]
+    return [max((m, m.in_steps), key=reached) if m.in_steps else m for m in best]
 
 
 def entrants(bench: Bench, case: Case) -> list[Method]:
