@@ -50,6 +50,13 @@ def original(network: str) -> nn.Module:
     return open_float(network, "published", None)
 
 
+def reestimated(network: nn.Module, batches: Batches) -> nn.Module:
+    """A copy whose batch norms have the statistics of these images."""
+    twin = copy.deepcopy(network)
+    pruning.reestimate_batch_norm(twin, batches)
+    return twin
+
+
 class Bench:
     """Cuts, tunes and measures; everything once, by way of the store."""
 
@@ -133,10 +140,7 @@ class Bench:
         return network
 
     def _reestimated(self, network: nn.Module, case: Case) -> nn.Module:
-        twin = copy.deepcopy(network)
-        images = self._batches(self.plan.statistics_images, case.seed + STATISTICS_SEED)
-        pruning.reestimate_batch_norm(twin, images)
-        return twin
+        return reestimated(network, self._batches(self.plan.statistics_images, case.seed + STATISTICS_SEED))
 
     def _batches(self, count: int, seed: int) -> Batches:
         chosen = data().calibration(count, seed=seed)

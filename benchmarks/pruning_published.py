@@ -25,8 +25,9 @@ from torch import nn
 
 import pruning
 from approx import Recipe, Trainer, accuracy
-from benchmarks._pruning_lab import EVALUATION_BATCH, STATISTICS_SEED, original
-from benchmarks._pruning_methods import STEPS, few_batches
+from benchmarks._pruning_lab import EVALUATION_BATCH, STATISTICS_SEED, original, reestimated
+from benchmarks._pruning_methods import STEPS, Batches, few_batches
+from benchmarks._pruning_plan import FULL
 from benchmarks._report import Row, at_least, publish
 from benchmarks._store import Store
 from benchmarks._training import BATCH, finish, lay_out
@@ -37,7 +38,6 @@ from picojoule.files import Json
 NETWORK, MACS = "resnet56", 1 / 2.11
 RECIPE = Recipe(epochs=25, learning_rate=0.02, weight_decay=5e-4, clip=None, distillation=0.5, warmup_steps=100)
 DATA = DataConfig(name="cifar10", validation_images=10)  # one a class, the fewest: nothing is chosen on them
-STATISTICS_IMAGES = 4096
 QUICK_IMAGES = 256
 GOAL = 93.5  # %, test top-1
 PUBLISHED = "torch-pruning, from 93.53 %: 93.46 at 2.11x, 93.77 at 2.13x with sparse training before the cut"
@@ -53,7 +53,8 @@ def rows(splits: DataSplits, recipe: Recipe, store: Store) -> Iterator[Row]:
     before = 100 * _tested(dense, splits)
     yield Row(f"{NETWORK}, unpruned: test top-1", before, "%")
     yield Row(f"{where}, one-shot: test top-1", 100 * _tested(small, splits), "%")
-    yield Row(f"{where}, batch norms re-estimated: test top-1", 100 * _tested(_reestimated(small, splits), splits), "%")
+    normed = reestimated(small, _statistics_batches(splits))
+    yield Row(f"{where}, batch norms re-estimated: test top-1", 100 * _tested(normed, splits), "%")
     key: Json = {"network": NETWORK, "macs": MACS, "recipe": asdict(recipe), "images": len(splits.train)}
     after = 100 * _tested(store.network(key, small, lambda n: train(n, splits, recipe, store.path("run", key))), splits)
     trained = f"{where}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
@@ -83,11 +84,9 @@ def _tested(network: nn.Module, splits: DataSplits) -> float:
     return accuracy(network, Loader(splits.test, EVALUATION_BATCH))
 
 
-def _reestimated(network: nn.Module, splits: DataSplits) -> nn.Module:
-    twin = copy.deepcopy(network)
-    images, labels = splits.calibration(min(STATISTICS_IMAGES, len(splits.train)), seed=STATISTICS_SEED)[:]
-    pruning.reestimate_batch_norm(twin, few_batches(images, labels, BATCH))
-    return twin
+def _statistics_batches(splits: DataSplits) -> Batches:
+    count = min(FULL.statistics_images, len(splits.train))
+    return few_batches(*splits.calibration(count, seed=STATISTICS_SEED)[:], BATCH)
 
 
 def _say(text: str) -> None:
