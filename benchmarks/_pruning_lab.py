@@ -12,7 +12,7 @@ from torch import nn
 
 import pruning
 from approx import Trainer, accuracy
-from benchmarks._pruning_methods import Batches, Job, Method, few_batches
+from benchmarks._pruning_methods import Batches, Job, Method
 from benchmarks._pruning_oracle import agreement, scores, true_importance
 from benchmarks._pruning_plan import Plan
 from benchmarks._store import Store
@@ -48,6 +48,12 @@ def data() -> DataSplits:
 def original(network: str) -> nn.Module:
     """Published weights."""
     return open_float(network, "published", None)
+
+
+def drawn(splits: DataSplits, count: int, seed: int, size: int) -> Batches:
+    """Some training images, in batches."""
+    images, labels = splits.calibration(count, seed=seed)[:]
+    return list(zip(images.split(size), labels.split(size), strict=True))
 
 
 def reestimated(network: nn.Module, batches: Batches) -> nn.Module:
@@ -143,9 +149,7 @@ class Bench:
         return reestimated(network, self._batches(self.plan.statistics_images, case.seed + STATISTICS_SEED))
 
     def _batches(self, count: int, seed: int) -> Batches:
-        chosen = data().calibration(count, seed=seed)
-        images, labels = chosen[:]
-        return few_batches(images, labels, self.plan.batch_size)
+        return drawn(data(), count, seed, self.plan.batch_size)
 
     def _training(self, seed: int) -> Loader:
         splits = data()

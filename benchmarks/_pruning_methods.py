@@ -19,7 +19,6 @@ from functools import cache
 from importlib import metadata, util
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 import pruning
@@ -214,8 +213,3 @@ def _peer(is_global: bool, needs_data: bool) -> Cutter:
         raise RuntimeError(f"torch-pruning stays above {job.macs:.0%} of the multiply-accumulates")
 
     return cut
-
-
-def few_batches(images: Tensor, labels: Tensor, size: int) -> Batches:
-    """Images [N, C, H, W] and labels [N] in batches."""
-    return list(zip(torch.split(images, size), torch.split(labels, size), strict=True))

@@ -25,8 +25,8 @@ from torch import nn
 
 import pruning
 from approx import Recipe, Trainer, accuracy
-from benchmarks._pruning_lab import EVALUATION_BATCH, STATISTICS_SEED, original, reestimated
-from benchmarks._pruning_methods import STEPS, Batches, few_batches
+from benchmarks._pruning_lab import EVALUATION_BATCH, STATISTICS_SEED, drawn, original, reestimated
+from benchmarks._pruning_methods import STEPS
 from benchmarks._pruning_plan import FULL
 from benchmarks._report import Row, at_least, publish
 from benchmarks._store import Store
@@ -53,7 +53,8 @@ def rows(splits: DataSplits, recipe: Recipe, store: Store) -> Iterator[Row]:
     before = 100 * _tested(dense, splits)
     yield Row(f"{NETWORK}, unpruned: test top-1", before, "%")
     yield Row(f"{where}, one-shot: test top-1", 100 * _tested(small, splits), "%")
-    normed = reestimated(small, _statistics_batches(splits))
+    some = min(FULL.statistics_images, len(splits.train))
+    normed = reestimated(small, drawn(splits, some, STATISTICS_SEED, BATCH))
     yield Row(f"{where}, batch norms re-estimated: test top-1", 100 * _tested(normed, splits), "%")
     key: Json = {"network": NETWORK, "macs": MACS, "recipe": asdict(recipe), "images": len(splits.train)}
     after = 100 * _tested(store.network(key, small, lambda n: train(n, splits, recipe, store.path("run", key))), splits)
@@ -82,11 +83,6 @@ def train(network: nn.Module, splits: DataSplits, recipe: Recipe, folder: Path) 
 
 def _tested(network: nn.Module, splits: DataSplits) -> float:
     return accuracy(network, Loader(splits.test, EVALUATION_BATCH))
-
-
-def _statistics_batches(splits: DataSplits) -> Batches:
-    count = min(FULL.statistics_images, len(splits.train))
-    return few_batches(*splits.calibration(count, seed=STATISTICS_SEED)[:], BATCH)
 
 
 def _say(text: str) -> None:
